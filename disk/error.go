@@ -1,0 +1,76 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// An Error tells which call failed at which offset. Err is a [Code], or the
+// error of a store below.
+type Error struct {
+	Op  string // the call: "WriteAt"
+	Off int64  // where in the store; for Resize the size asked for
+	Err error
+}
+
+// Error prints the call, the place and the cause.
+func (e *Error) Error() string {
+	return fmt.Sprintf("disk: %s at %d: %v", e.Op, e.Off, e.Err)
+}
+
+// Unwrap returns the cause, so that errors.Is finds the code.
+func (e *Error) Unwrap() error { return e.Err }
+
+// A Code is a reason for which a store refuses a call.
+type Code uint8
+
+// The reasons of plain stores. Image formats have further ones of their own.
+const (
+	ErrReadOnly    Code = iota + 1 // the store is a snapshot, or opened for reading
+	ErrRange                       // the range is not wholly inside the store
+	ErrSize                        // the size is negative, or does not suit the other store
+	ErrNoSpace                     // a store with a limit has no room for the write
+	ErrUnsupported                 // the store cannot do this; errors.ErrUnsupported matches too
+)
+
+var codeText = [...]string{
+	ErrReadOnly:    "store is read-only",
+	ErrRange:       "range is outside the store",
+	ErrSize:        "size does not fit",
+	ErrNoSpace:     "no space left",
+	ErrUnsupported: "store cannot do this",
+}
+
+// Error prints the reason in words.
+func (c Code) Error() string {
+	if int(c) < len(codeText) && c > 0 {
+		return codeText[c]
+	}
+	return fmt.Sprintf("disk error %d", uint8(c))
+}
+
+// Is matches the standard library's errors of the same meaning.
+func (c Code) Is(target error) bool {
+	switch c {
+	case ErrReadOnly:
+		return target == fs.ErrPermission
+	case ErrUnsupported:
+		return target == errors.ErrUnsupported
+	}
+	return false
+}
+
+func fail(op string, off int64, cause error) error {
+	return &Error{Op: op, Off: off, Err: cause}
+}
+
+func isUnsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
+
+// checkRange refuses a range that is not wholly inside size bytes.
+func checkRange(op string, off, n, size int64) error {
+	if off < 0 || n < 0 || off > size || n > size-off {
+		return fail(op, off, ErrRange)
+	}
+	return nil
+}
