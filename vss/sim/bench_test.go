@@ -1,0 +1,66 @@
+package sim_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+func BenchmarkSwitch(b *testing.B) {
+	w := sim.New(sim.Limits(0, 1<<62))
+	defer w.Close()
+	_ = w.Do(b.Context(), func(ctx context.Context) error {
+		sim.Go(ctx, "other", func(ctx context.Context) error {
+			for sim.Yield(ctx) == nil {
+			}
+			return nil
+		})
+		for b.Loop() {
+			_ = sim.Yield(ctx)
+		}
+		return nil
+	})
+}
+
+func BenchmarkSleepAlone(b *testing.B) {
+	w := sim.New(sim.Limits(1<<62, 1<<62))
+	defer w.Close()
+	_ = w.Do(b.Context(), func(ctx context.Context) error {
+		for b.Loop() {
+			_ = sim.Sleep(ctx, time.Nanosecond)
+		}
+		return nil
+	})
+}
+
+func BenchmarkEmit(b *testing.B) {
+	w := sim.New()
+	defer w.Close()
+	a := w.Actor("h1")
+	for b.Loop() {
+		a.Emit("vm/state", "R25", sim.S("vm", "sql01"), sim.S("state", "saved"))
+	}
+}
+
+func BenchmarkCall(b *testing.B) {
+	w := sim.New(sim.Limits(0, 1<<62))
+	defer w.Close()
+	a := w.Actor("h1")
+	_ = w.Do(b.Context(), func(ctx context.Context) error {
+		for b.Loop() {
+			_ = a.Call(ctx, "call", func(context.Context) error { return nil })
+		}
+		return nil
+	})
+}
+
+func BenchmarkWorld(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		w := sim.New()
+		_ = w.Do(b.Context(), func(ctx context.Context) error { return sim.Sleep(ctx, time.Second) })
+		_ = w.Close()
+	}
+}

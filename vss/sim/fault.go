@@ -1,0 +1,362 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Point names a place where something can go wrong: "vss/freeze". Constants
+// stand next to the code that asks.
+type Point string
+
+// A FaultPoint documents a point and the outcomes worth trying there.
+type FaultPoint struct {
+	Point    Point
+	Doc      string
+	Outcomes []Outcome
+}
+
+// A Fault is something that goes wrong at a point. It prints as it is written:
+//
+//	vss/freeze on=h1/db/guest/ledger nth=2 err=0x800423F4
+//	disk/write on=h1/D: from=10 err=0x80070070
+//	guest/answer delay=20m
+//	hyperv/save kill=h1/vmms
+//
+// On is the object the point is asked for, mostly the path of the asking actor;
+// "*" in it stands for any text, and without it any object will do. The fault
+// strikes the nth time the point is reached so, or from that time on; without
+// either just the first time.
+type Fault struct {
+	Point   Point
+	On      string
+	Nth     int
+	From    int
+	Outcome Outcome
+}
+
+// An Outcome is what a fault does: one of an error, a delay, a hang and a death.
+type Outcome struct {
+	Err   uint32        // the HRESULT of an error
+	Delay time.Duration // the call goes on after it
+	Hang  bool          // the call never goes on
+	Kill  string        // the path of the actor that dies; "." is the asking one
+}
+
+func (o Outcome) String() string {
+	switch {
+	case o.Err != 0:
+		return fmt.Sprintf("err=0x%08X", o.Err)
+	case o.Delay != 0:
+		return "delay=" + o.Delay.String()
+	case o.Hang:
+		return "hang"
+	case o.Kill == ".":
+		return "kill"
+	default:
+		return "kill=" + o.Kill
+	}
+}
+
+func (f Fault) String() string {
+	s := string(f.Point)
+	if f.On != "" {
+		s += " on=" + f.On
+	}
+	if f.Nth > 0 {
+		s += " nth=" + strconv.Itoa(f.Nth)
+	}
+	if f.From > 0 {
+		s += " from=" + strconv.Itoa(f.From)
+	}
+	return s + " " + f.Outcome.String()
+}
+
+// ParseFault reads a fault as [Fault.String] prints it.
+func ParseFault(s string) (Fault, error) {
+	fields := strings.Fields(s)
+	if len(fields) < 2 || strings.Contains(fields[0], "=") {
+		return Fault{}, fmt.Errorf("sim: fault %q: want a point and an outcome", s)
+	}
+	f := Fault{Point: Point(fields[0])}
+	seen := make(map[string]bool)
+	for _, word := range fields[1:] {
+		key, value, _ := strings.Cut(word, "=")
+		kind := key
+		switch key {
+		case "err", "delay", "hang", "kill":
+			kind = "outcome"
+		case "nth", "from":
+			kind = "count"
+		}
+		if seen[kind] {
+			return Fault{}, fmt.Errorf("sim: fault %q: more than one %s", s, kind)
+		}
+		seen[kind] = true
+		if err := f.set(key, value, word); err != nil {
+			return Fault{}, fmt.Errorf("sim: fault %q: %w", s, err)
+		}
+	}
+	if !seen["outcome"] {
+		return Fault{}, fmt.Errorf("sim: fault %q: no outcome", s)
+	}
+	return f, nil
+}
+
+func (f *Fault) set(key, value, word string) (err error) {
+	switch key {
+	case "on":
+		f.On = value
+		if value == "" {
+			err = fmt.Errorf("on= names nothing")
+		}
+	case "nth":
+		f.Nth, err = positive(value)
+	case "from":
+		f.From, err = positive(value)
+	default:
+		f.Outcome, err = ParseOutcome(word)
+	}
+	return err
+}
+
+func positive(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%q is not a positive number", s)
+	}
+	return n, nil
+}
+
+// ParseOutcome reads an outcome as [Outcome.String] prints it.
+func ParseOutcome(s string) (Outcome, error) {
+	key, value, has := strings.Cut(s, "=")
+	switch {
+	case key == "hang" && !has:
+		return Outcome{Hang: true}, nil
+	case key == "kill" && !has:
+		return Outcome{Kill: "."}, nil
+	case key == "kill" && value != "":
+		return Outcome{Kill: value}, nil
+	case key == "delay":
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return Outcome{}, fmt.Errorf("%q is not a delay", value)
+		}
+		return Outcome{Delay: d}, nil
+	case key == "err":
+		hex, ok := strings.CutPrefix(strings.ToLower(value), "0x")
+		n, err := strconv.ParseUint(hex, 16, 32)
+		if !ok || err != nil || n == 0 {
+			return Outcome{}, fmt.Errorf("%q is not an error code such as 0x800423F4", value)
+		}
+		return Outcome{Err: uint32(n)}, nil
+	}
+	return Outcome{}, fmt.Errorf("%q is no outcome (err=0x…, delay=…, hang, kill, kill=actor)", s)
+}
+
+// A FaultError is the error of an injected fault.
+type FaultError struct {
+	Fault Fault
+	On    string // the object that asked
+}
+
+func (e *FaultError) Error() string {
+	return fmt.Sprintf("%s on %s: injected error 0x%08X", e.Fault.Point, e.On, e.Fault.Outcome.Err)
+}
+
+// HRESULT is the code the fault was planned with.
+func (e *FaultError) HRESULT() uint32 { return e.Fault.Outcome.Err }
+
+// Plan adds faults, written one to a string. It panics on a malformed one; parse
+// what a user wrote with [ParseFault] and pass it to [Faults].
+func Plan(faults ...string) Option {
+	var list []Fault
+	for _, s := range faults {
+		f, err := ParseFault(s)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, f)
+	}
+	return Faults(list...)
+}
+
+// Faults adds faults to the world's plan.
+func Faults(faults ...Fault) Option {
+	return func(w *World) {
+		for _, f := range faults {
+			w.plan = append(w.plan, &plannedFault{Fault: f})
+		}
+	}
+}
+
+type plannedFault struct {
+	Fault
+	seen  int
+	fired int
+}
+
+func (f *plannedFault) strikes(point Point, on string) bool {
+	if f.Point != point || f.On != "" && !match(f.On, on) {
+		return false
+	}
+	f.seen++
+	if f.From > 0 && f.seen < f.From || f.From == 0 && f.seen != max(f.Nth, 1) {
+		return false
+	}
+	f.fired++
+	return true
+}
+
+// match tells whether s has the form of the pattern, in which "*" stands for any
+// text.
+func match(pattern, s string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == s
+	}
+	s, ok := strings.CutPrefix(s, head)
+	if !ok {
+		return false
+	}
+	parts := strings.Split(rest, "*")
+	last := parts[len(parts)-1]
+	for _, part := range parts[:len(parts)-1] {
+		i := strings.Index(s, part)
+		if i < 0 {
+			return false
+		}
+		s = s[i+len(part):]
+	}
+	return strings.HasSuffix(s, last)
+}
+
+// Unreached lists the planned faults that never struck.
+func (w *World) Unreached() []Fault {
+	var out []Fault
+	for _, f := range w.plan {
+		if f.fired == 0 {
+			out = append(out, f.Fault)
+		}
+	}
+	return out
+}
+
+// Heal takes all faults out of the plan: what follows goes well.
+func (w *World) Heal() { w.plan = nil }
+
+type hitKey struct {
+	point Point
+	on    string
+}
+
+// A Hit counts how often a point was reached for an object.
+type Hit struct {
+	Point Point
+	On    string
+	Count int
+}
+
+// Hits lists the points reached so far, in the order they were first reached: of
+// a clean run, what a plan can be drawn from.
+func (w *World) Hits() []Hit {
+	out := make([]Hit, len(w.hitOrd))
+	for i, h := range w.hitOrd {
+		out[i] = *h
+	}
+	return out
+}
+
+// SingleFaults lists every fault that can strike once in a run with the given
+// hits: each outcome of each point, for each object.
+func SingleFaults(points []FaultPoint, hits []Hit) []Fault {
+	var out []Fault
+	for _, h := range hits {
+		i := slices.IndexFunc(points, func(p FaultPoint) bool { return p.Point == h.Point })
+		if i < 0 {
+			continue
+		}
+		for _, o := range points[i].Outcomes {
+			out = append(out, Fault{Point: h.Point, On: h.On, Outcome: o})
+		}
+	}
+	return out
+}
+
+// At asks whether something is to go wrong at the point for the running
+// process's actor. A delay and a hang happen inside At; an error and the
+// process's own death are returned.
+func At(ctx context.Context, point Point) error {
+	p, err := caller(ctx)
+	if err != nil {
+		return err
+	}
+	return p.at(ctx, point, p.actor.path)
+}
+
+// AtOn is [At] for another object than the running process's actor.
+func AtOn(ctx context.Context, point Point, object string) error {
+	p, err := caller(ctx)
+	if err != nil {
+		return err
+	}
+	return p.at(ctx, point, object)
+}
+
+func (p *Proc) at(ctx context.Context, point Point, on string) error {
+	w := p.w
+	h := w.hits[hitKey{point, on}]
+	if h == nil {
+		h = &Hit{Point: point, On: on}
+		w.hits[hitKey{point, on}] = h
+		w.hitOrd = append(w.hitOrd, h)
+	}
+	h.Count++
+	var struck *plannedFault
+	for _, f := range w.plan {
+		if f.strikes(point, on) && struck == nil {
+			struck = f
+		}
+	}
+	if struck == nil {
+		return nil
+	}
+	w.emit(p.actor, "fault", "", []Attr{S("point", string(point)), S("on", on), S("outcome", struck.Outcome.String())})
+	return p.suffer(ctx, struck.Fault, on)
+}
+
+func (p *Proc) suffer(ctx context.Context, f Fault, on string) error {
+	switch o := f.Outcome; {
+	case o.Err != 0:
+		return &FaultError{Fault: f, On: on}
+	case o.Delay > 0:
+		return Sleep(ctx, o.Delay)
+	case o.Hang:
+		return p.park(ctx, "a hang at "+string(f.Point), nil)
+	case o.Kill == ".":
+		p.actor.Kill()
+	default:
+		victim := p.w.Find(o.Kill)
+		if victim == nil {
+			return fmt.Errorf("sim: fault %q: no such actor", f)
+		}
+		victim.Kill()
+	}
+	return p.enter(ctx)
+}
+
+// Find returns the living actor with the path, or nil.
+func (w *World) Find(path string) *Actor {
+	var found *Actor
+	w.root.each(func(a *Actor) {
+		if a.path == path && a != w.root {
+			found = a
+		}
+	})
+	return found
+}

@@ -1,0 +1,159 @@
+package sim
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An Event is one thing that happened in a world.
+type Event struct {
+	Seq   uint64        // from 1, without gaps
+	Time  time.Duration // virtual, since the world began
+	Actor string        // path
+	Kind  string        // what happened: "vss/freeze", "vm/state"
+	Rule  string        // the requirement that makes it happen: "R33", or ""
+	Attrs []Attr
+}
+
+// An Attr is a named detail of an event: a text or a number.
+type Attr struct {
+	Key    string
+	Text   string
+	Num    int64
+	Number bool // Num holds the value
+}
+
+// S is a text attribute.
+func S(key, value string) Attr { return Attr{Key: key, Text: value} }
+
+// N is a number attribute.
+func N[T ~int | ~int64 | ~uint32 | ~int32](key string, value T) Attr {
+	return Attr{Key: key, Num: int64(value), Number: true}
+}
+
+// Value is the attribute's value as text.
+func (a Attr) Value() string {
+	if a.Number {
+		return strconv.FormatInt(a.Num, 10)
+	}
+	return a.Text
+}
+
+// Get returns the value of the attribute with the key, or "".
+func (e Event) Get(key string) string {
+	for _, a := range e.Attrs {
+		if a.Key == key {
+			return a.Value()
+		}
+	}
+	return ""
+}
+
+// String prints the event as one line: time, actor, kind, attributes, rule.
+func (e Event) String() string { return string(e.append(nil)) }
+
+func (e Event) append(b []byte) []byte {
+	b = fmt.Appendf(b, "%12s  %-28s %s", e.Time, e.Actor, e.Kind)
+	for _, a := range e.Attrs {
+		b = append(b, ' ')
+		b = append(b, a.Key...)
+		b = append(b, '=')
+		if v := a.Value(); v == "" || strings.ContainsAny(v, " \t\r\n\"=") {
+			b = strconv.AppendQuote(b, v)
+		} else {
+			b = append(b, v...)
+		}
+	}
+	if e.Rule != "" {
+		b = append(b, "  ["...)
+		b = append(b, e.Rule...)
+		b = append(b, ']')
+	}
+	return b
+}
+
+// A Trace is the events of a run in order.
+type Trace []Event
+
+// Trace returns the events so far. They must not be changed.
+func (w *World) Trace() Trace { return slices.Clip(w.events) }
+
+// String prints one line an event.
+func (t Trace) String() string {
+	var b []byte
+	for _, e := range t {
+		b = append(e.append(b), '\n')
+	}
+	return string(b)
+}
+
+// Digest is the SHA-256 of the printed trace: two runs are the same if their
+// digests are.
+func (t Trace) Digest() [32]byte {
+	h := sha256.New()
+	var b []byte
+	for _, e := range t {
+		b = append(e.append(b[:0]), '\n')
+		h.Write(b)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// Select returns the events of a kind, in order.
+func (t Trace) Select(kind string) Trace {
+	var out Trace
+	for _, e := range t {
+		if e.Kind == kind {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Emit adds an event of the running process's actor to the trace.
+func Emit(ctx context.Context, kind, rule string, attrs ...Attr) {
+	if p := procOf(ctx); p != nil {
+		p.w.emit(p.actor, kind, rule, attrs)
+	}
+}
+
+// TracesIO tells whether single reads and writes are to be recorded.
+func (w *World) TracesIO() bool { return w.traceIO }
+
+func (w *World) emit(a *Actor, kind, rule string, attrs []Attr) {
+	if w.print != nil {
+		a.history = mix(a.history, hashString(offset64, kind))
+		for _, t := range attrs {
+			a.history = mix(hashString(a.history, t.Text), uint64(t.Num))
+		}
+	}
+	if p := w.running.Load(); w.traceOff || p != nil && p.dead {
+		return
+	}
+	w.events = append(w.events, Event{
+		Seq:   uint64(len(w.events) + 1),
+		Time:  w.now,
+		Actor: a.path,
+		Kind:  kind,
+		Rule:  rule,
+		Attrs: w.keep(attrs),
+	})
+}
+
+// keep copies attributes into the world's arena.
+func (w *World) keep(attrs []Attr) []Attr {
+	if len(attrs) == 0 {
+		return nil
+	}
+	if cap(w.attrs)-len(w.attrs) < len(attrs) {
+		w.attrs = make([]Attr, 0, max(64, min(2*cap(w.attrs), 4096), len(attrs)))
+	}
+	n := len(w.attrs)
+	w.attrs = append(w.attrs, attrs...)
+	return w.attrs[n:len(w.attrs):len(w.attrs)]
+}
