@@ -1,0 +1,188 @@
+package volume
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+)
+
+// A Host is what a machine sees of its volumes: one tree with a directory for
+// each drive letter, "C/Windows", "D/VMs/sql01". Symbolic links lead from one
+// volume to another. It implements what [FS] implements, with the same errors;
+// writing to a drive that is not a [Files] is [ErrWriteProtect].
+//
+// A host of shadow copies shows all of them as one machine, and its links lead
+// from shadow copy to shadow copy.
+type Host struct {
+	drives [26]fs.FS
+}
+
+var (
+	_ Files         = (*Host)(nil)
+	_ fs.ReadDirFS  = (*Host)(nil)
+	_ fs.ReadFileFS = (*Host)(nil)
+	_ fs.StatFS     = (*Host)(nil)
+	_ fs.ReadLinkFS = (*Host)(nil)
+)
+
+// NewHost puts drives together. Letters are given as "C", "c" or "C:"; a drive
+// is the [FS] of a volume, a shadow copy from [Volume.OpenShadow], or any other
+// file system, whose own rules for names and links then hold. What is no letter,
+// or the same one again, is [ErrInvalidName].
+func NewHost(drives map[string]fs.FS) (*Host, error) {
+	h := new(Host)
+	for name, fsys := range drives { // the result is the same in any order
+		letter := strings.TrimSuffix(name, ":")
+		if len(letter) != 1 || !isLetter(letter[0]) || fsys == nil || h.drives[index(letter)] != nil {
+			return nil, failName("host", name, ErrInvalidName)
+		}
+		h.drives[index(letter)] = fsys
+	}
+	return h, nil
+}
+
+// index is the place of a letter in the alphabet.
+func index(letter string) int { return int(letter[0]|0x20) - 'a' }
+
+// follow runs a call on the drive that a name leads to, and again where a link
+// leads on. It returns the name at which the call was done.
+func (h *Host) follow(op, name string, call func(fsys fs.FS, rest string) error) (at string, err error) {
+	at = name
+	for range maxLinks + 1 {
+		fsys, rest, err := h.drive(at)
+		if err == nil {
+			err = call(fsys, rest)
+		}
+		next, onward := errors.AsType[*Elsewhere](err)
+		if !onward {
+			return at, failName(op, name, err)
+		}
+		if at, err = Name(next.Path); err != nil {
+			return at, failName(op, name, next)
+		}
+	}
+	return at, failName(op, name, ErrCantResolveName)
+}
+
+// drive takes a name apart into its drive and the name there.
+func (h *Host) drive(name string) (fsys fs.FS, rest string, err error) {
+	if !fs.ValidPath(name) {
+		return nil, "", fs.ErrInvalid
+	}
+	letter, rest, below := strings.Cut(name, "/")
+	if name == "." {
+		return nil, "", ErrAccessDenied // nothing but the drives stands there
+	}
+	if len(letter) == 1 && isLetter(letter[0]) && h.drives[index(letter)] != nil {
+		if !below {
+			rest = "."
+		}
+		return h.drives[index(letter)], rest, nil
+	}
+	if below {
+		return nil, "", ErrPathNotFound
+	}
+	return nil, "", ErrFileNotFound
+}
+
+// Open opens a file for reading as it stands, or a directory.
+func (h *Host) Open(name string) (file fs.File, err error) {
+	if name == "." {
+		return &dir{info: rootInfo(), name: ".", list: h.list(), listed: true}, nil
+	}
+	_, err = h.follow("open", name, func(fsys fs.FS, rest string) (err error) {
+		file, err = fsys.Open(rest)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return label(file, name), nil
+}
+
+// Stat describes a file, a directory, or what a link leads to.
+func (h *Host) Stat(name string) (fs.FileInfo, error) { return h.stat("stat", name, fs.Stat) }
+
+// Lstat describes a file, a directory, or a link itself.
+func (h *Host) Lstat(name string) (fs.FileInfo, error) { return h.stat("lstat", name, fs.Lstat) }
+
+func (h *Host) stat(op, name string, ask func(fs.FS, string) (fs.FileInfo, error)) (info fs.FileInfo, err error) {
+	if name == "." {
+		return rootInfo(), nil
+	}
+	_, err = h.follow(op, name, func(fsys fs.FS, rest string) (err error) {
+		info, err = ask(fsys, rest)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return labelInfo(info, name), nil
+}
+
+// ReadDir lists a directory, sorted by name.
+func (h *Host) ReadDir(name string) (list []fs.DirEntry, err error) {
+	if name == "." {
+		return h.list(), nil
+	}
+	_, err = h.follow("readdir", name, func(fsys fs.FS, rest string) (err error) {
+		list, err = fs.ReadDir(fsys, rest)
+		return err
+	})
+	return list, err
+}
+
+// list describes the drives. One that cannot be read is left out, as a drive
+// without a medium.
+func (h *Host) list() []fs.DirEntry {
+	var list []fs.DirEntry
+	for i, fsys := range h.drives {
+		if fsys == nil {
+			continue
+		}
+		if info, err := h.Stat(string(rune('A' + i))); err == nil {
+			list = append(list, fs.FileInfoToDirEntry(info))
+		}
+	}
+	return list
+}
+
+// ReadFile returns the bytes of a file.
+func (h *Host) ReadFile(name string) (data []byte, err error) {
+	_, err = h.follow("readfile", name, func(fsys fs.FS, rest string) (err error) {
+		data, err = fs.ReadFile(fsys, rest)
+		return err
+	})
+	return data, err
+}
+
+// ReadLink returns the target of a link, see [FS.ReadLink].
+func (h *Host) ReadLink(name string) (target string, err error) {
+	_, err = h.follow("readlink", name, func(fsys fs.FS, rest string) (err error) {
+		target, err = fs.ReadLink(fsys, rest)
+		return err
+	})
+	return target, err
+}
+
+// Resolve follows the links on the way to a Windows path, and one at its end, and
+// returns the path of the place itself with the letters it has there. Only the
+// last element may be missing. Drives that are not volumes are as they say.
+func (h *Host) Resolve(winPath string) (resolved string, err error) {
+	name, err := Name(winPath)
+	if err != nil {
+		return "", fail("Resolve", winPath, bare(err))
+	}
+	at, err := h.follow("resolve", name, func(fsys fs.FS, rest string) error {
+		resolved = `\` + strings.ReplaceAll(strings.TrimPrefix(rest, "."), "/", `\`)
+		if f, ok := fsys.(*FS); ok {
+			resolved, err = f.v.Resolve(resolved)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fail("Resolve", winPath, bare(err))
+	}
+	return strings.ToUpper(at[:1]) + ":" + resolved, nil
+}

@@ -1,0 +1,246 @@
+package volume_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/shadowsim/shadowsim/disk/volume"
+)
+
+// shadowID is the id of a test's only shadow copy.
+var shadowID = [16]byte{1}
+
+// must fails the test on an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantCode checks the code inside an error.
+func wantCode(t testing.TB, err error, want volume.Code) {
+	t.Helper()
+	if got, _ := errors.AsType[volume.Code](err); got != want {
+		t.Errorf("error is %v, want %v", err, want)
+	}
+}
+
+// sample returns a volume with some of everything.
+func sample(t testing.TB) *volume.Volume {
+	v := volume.New(volume.Config{ID: [16]byte{0xC}, Label: "system"})
+	must(t, v.MkdirAll(`\ProgramData\Virtual Machines`))
+	must(t, v.MkdirAll(`\VMs\sql01\Empty`))
+	must(t, v.WriteFile(`\VMs\sql01\Disk.vhd`, bytes.Repeat([]byte("0123456789abcdef"), 3000)))
+	must(t, v.WriteFile(`\VMs\sql01\config.xml`, []byte("<configuration/>")))
+	must(t, v.WriteFile(`\VMs\nothing`, nil))
+	must(t, v.WriteFile(`\VMs\äöü.txt`, []byte("text")))
+	must(t, v.SetAttributes(`\VMs\nothing`, volume.ReadOnly|volume.Hidden))
+	must(t, v.Symlink(`..\VMs\sql01`, `\ProgramData\machine`))
+	must(t, v.Symlink(`\VMs\sql01\config.xml`, `\ProgramData\Virtual Machines\config.xml`))
+	return v
+}
+
+// sampleNames are the names of files and links that sample makes.
+var sampleNames = []string{
+	"ProgramData/Virtual Machines/config.xml", "ProgramData/machine",
+	"VMs/nothing", "VMs/sql01/Disk.vhd", "VMs/sql01/Empty", "VMs/sql01/config.xml", "VMs/äöü.txt",
+}
+
+func TestViewsPassTestFS(t *testing.T) {
+	v := sample(t)
+	must(t, v.CreateShadow(shadowID))
+	shadow, err := v.OpenShadow(shadowID)
+	must(t, err)
+	must(t, v.RemoveAll(`\VMs\sql01`))
+	must(t, v.RemoveAll(`\ProgramData`))
+	t.Run("live", func(t *testing.T) {
+		must(t, fstest.TestFS(v.FS(), "VMs/nothing", "VMs/äöü.txt"))
+	})
+	t.Run("unsealed shadow copy", func(t *testing.T) { must(t, fstest.TestFS(shadow, sampleNames...)) })
+	must(t, v.SealShadow(shadowID))
+	t.Run("sealed shadow copy", func(t *testing.T) { must(t, fstest.TestFS(shadow, sampleNames...)) })
+	t.Run("empty", func(t *testing.T) { must(t, fstest.TestFS(volume.New(volume.Config{}).FS())) })
+}
+
+func TestOSCopyFSReadsAShadowCopy(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "js" {
+		t.Skip("links need rights there")
+	}
+	v := sample(t)
+	must(t, v.CreateShadow(shadowID))
+	must(t, v.WriteFile(`\VMs\sql01\config.xml`, []byte("newer")))
+	shadow, err := v.OpenShadow(shadowID)
+	must(t, err)
+	to := t.TempDir()
+	must(t, os.CopyFS(to, shadow))
+	must(t, fstest.TestFS(os.DirFS(filepath.Join(to, "VMs")), "sql01/Disk.vhd", "sql01/Empty", "nothing"))
+	for _, name := range []string{"VMs/sql01/config.xml", "ProgramData/machine/config.xml"} {
+		data, err := os.ReadFile(filepath.Join(to, filepath.FromSlash(name)))
+		must(t, err)
+		if string(data) != "<configuration/>" {
+			t.Errorf("%s is %q in the copy", name, data)
+		}
+	}
+}
+
+func TestTarReadsAShadowCopy(t *testing.T) {
+	v := sample(t)
+	when := time.Date(2009, time.March, 4, 5, 6, 7, 800, time.UTC)
+	must(t, v.Chtimes(`\VMs\sql01\config.xml`, volume.Times{Modified: when}))
+	must(t, v.CreateShadow(shadowID))
+	must(t, v.RemoveAll(`\VMs\sql01`))
+	shadow, err := v.OpenShadow(shadowID)
+	must(t, err)
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	must(t, w.AddFS(shadow))
+	must(t, w.Close())
+
+	found := map[string]*tar.Header{}
+	for r := tar.NewReader(&archive); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+		data, err := io.ReadAll(r)
+		must(t, err)
+		if h.Typeflag == tar.TypeReg {
+			want, err := fs.ReadFile(shadow, h.Name)
+			must(t, err)
+			if !bytes.Equal(data, want) {
+				t.Errorf("%s has other bytes in the archive", h.Name)
+			}
+		}
+		found[h.Name] = h
+	}
+	if h := found["VMs/sql01/config.xml"]; h == nil || !h.ModTime.Equal(when.Truncate(time.Second)) {
+		t.Errorf("config.xml in the archive: %+v", h)
+	}
+	if h := found["ProgramData/machine"]; h == nil || h.Typeflag != tar.TypeSymlink || h.Linkname != "../VMs/sql01" {
+		t.Errorf("the link in the archive: %+v", h)
+	}
+	if h := found["VMs/nothing"]; h == nil || h.Mode != 0o444 {
+		t.Errorf("the read-only file in the archive: %+v", h)
+	}
+}
+
+func TestOpenIsASnapshot(t *testing.T) {
+	v := sample(t)
+	f, err := v.FS().Open("VMs/sql01/config.xml")
+	must(t, err)
+	must(t, v.WriteFile(`\VMs\sql01\config.xml`, []byte("longer than it was before")))
+	must(t, v.RemoveAll(`\VMs\sql01`))
+	info, err := f.Stat()
+	must(t, err)
+	data, err := io.ReadAll(f)
+	must(t, err)
+	if string(data) != "<configuration/>" || info.Size() != int64(len(data)) {
+		t.Errorf("read %q, Stat says %d bytes", data, info.Size())
+	}
+	must(t, f.Close())
+	if _, err := f.Read(make([]byte, 1)); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Read after Close: %v", err)
+	}
+}
+
+func TestViewErrors(t *testing.T) {
+	v := sample(t)
+	must(t, v.Symlink(`E:\data`, `\away`))
+	view := v.FS()
+	for _, c := range []struct {
+		name string
+		want volume.Code
+	}{
+		{"VMs/missing", volume.ErrFileNotFound},
+		{"missing/x", volume.ErrPathNotFound},
+		{"VMs/nothing/x", volume.ErrPathNotFound},
+		{"VMs/a:b", volume.ErrInvalidName},
+		{"VMs/nul.txt", volume.ErrInvalidName},
+		{"away/x", volume.ErrPathNotFound},
+	} {
+		_, err := view.Open(c.name)
+		wantCode(t, err, c.want)
+		if e, ok := errors.AsType[*fs.PathError](err); !ok || e.Path != c.name {
+			t.Errorf("%s: error is %#v, not a PathError with the name", c.name, err)
+		}
+	}
+	_, err := view.Stat("away/x/y")
+	if e, ok := errors.AsType[*volume.Elsewhere](err); !ok || e.Path != `E:\data\x\y` {
+		t.Errorf("through a link to another drive: %v", err)
+	}
+	_, err = view.ReadLink("VMs")
+	wantCode(t, err, volume.ErrNotReparsePoint)
+	_, err = view.ReadDir("VMs/nothing")
+	wantCode(t, err, volume.ErrDirectory)
+}
+
+func TestDirectoryInPieces(t *testing.T) {
+	v := sample(t)
+	d, err := v.FS().Open("VMs")
+	must(t, err)
+	must(t, v.Remove(`\VMs\äöü.txt`))
+	list := d.(fs.ReadDirFile)
+	var names []string
+	for {
+		part, err := list.ReadDir(1)
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+		names = append(names, part[0].Name())
+	}
+	if len(names) != 2 || names[0] != "nothing" || names[1] != "sql01" {
+		t.Errorf("listed %q", names)
+	}
+	if _, err := d.Read(nil); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("Read of a directory: %v", err)
+	}
+	must(t, d.Close())
+	if err := d.Close(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("second Close: %v", err)
+	}
+	if _, err := list.ReadDir(-1); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("ReadDir after Close: %v", err)
+	}
+	gone, err := v.FS().Open("VMs/sql01/Empty")
+	must(t, err)
+	must(t, v.Remove(`\VMs\sql01\Empty`))
+	_, err = gone.(fs.ReadDirFile).ReadDir(-1)
+	wantCode(t, err, volume.ErrPathNotFound)
+}
+
+func TestNTFSOrder(t *testing.T) {
+	v := volume.New(volume.Config{})
+	for _, name := range []string{"b", "_", "A", "a1", "Z"} {
+		must(t, v.WriteFile(name, nil))
+	}
+	list, err := v.ReadDir(`\`)
+	must(t, err)
+	var got string
+	for _, info := range list {
+		got += info.Name() + " "
+	}
+	if want := "A a1 b Z _ "; got != want {
+		t.Errorf("Volume.ReadDir lists %s, want %s", got, want)
+	}
+	sorted, err := v.FS().ReadDir(".")
+	must(t, err)
+	got = ""
+	for _, d := range sorted {
+		got += d.Name() + " "
+	}
+	if want := "A Z _ a1 b "; got != want {
+		t.Errorf("FS.ReadDir lists %s, want %s", got, want)
+	}
+}
