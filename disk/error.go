@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 )
 
@@ -66,6 +67,25 @@ func fail(op string, off int64, cause error) error {
 }
 
 func isUnsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
+
+// fit returns how many of n bytes at off lie inside size bytes, and whether all do.
+func fit(n int, off, size int64) (int, bool) {
+	switch {
+	case off < 0 || off > size:
+		return 0, n == 0 && off >= 0
+	case int64(n) > size-off:
+		return int(size - off), false
+	}
+	return n, true
+}
+
+// readEnd is the error of a read that does not fit.
+func readEnd(op string, off int64) error {
+	if off < 0 {
+		return fail(op, off, ErrRange)
+	}
+	return io.EOF
+}
 
 // checkRange refuses a range that is not wholly inside size bytes.
 func checkRange(op string, off, n, size int64) error {

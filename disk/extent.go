@@ -18,8 +18,15 @@ func clip(off, n, size int64) Extent {
 // must come in ascending order of their offsets.
 type joiner struct {
 	yield func(Extent) bool
+	win   Extent // what page clips to
 	last  Extent
 	done  bool
+}
+
+// page adds the part of a page that lies inside the window.
+func (j *joiner) page(off, n int64) bool {
+	from, to := max(off, j.win.Off), min(off+n, j.win.End())
+	return j.add(Extent{Off: from, Len: to - from})
 }
 
 func (j *joiner) add(e Extent) bool {

@@ -46,12 +46,18 @@ func (r readOnly) Diff(since Store) (iter.Seq[Extent], error) {
 	if !ok {
 		return nil, fail("Diff", 0, ErrUnsupported)
 	}
-	if w, ok := since.(readOnly); ok {
-		if inner := w.Unwrap(); inner != nil {
-			since = inner
+	return Diff(s, strip(since))
+}
+
+// strip returns the store inside read-only wrappers.
+func strip(s Store) Store {
+	for {
+		w, ok := s.(readOnly)
+		if !ok || w.Unwrap() == nil {
+			return s
 		}
+		s = w.Unwrap()
 	}
-	return Diff(s, since)
 }
 
 func (r readOnly) Map(off, n int64) Segment {
