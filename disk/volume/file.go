@@ -192,6 +192,9 @@ func (f *File) usable(access Access) error {
 	if err := f.check(access); err != nil {
 		return err
 	}
+	if f.v.files.get(f.id) == nil && !f.v.deleted { // a stream that was removed
+		return ErrInvalidHandle
+	}
 	return f.v.usable(access == Write)
 }
 

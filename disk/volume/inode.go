@@ -33,6 +33,7 @@ type inode struct {
 	data      *disk.Memory
 	dataEpoch epoch
 	allocated int64
+	streams   []stream // of a file; never changed in place
 }
 
 // attributes adds what the kind implies.
@@ -106,6 +107,9 @@ func (v *Volume) drop(id inodeID) {
 		v.drop(x.id)
 		return true
 	})
+	for _, s := range n.streams {
+		v.drop(s.id)
+	}
 	v.used -= n.allocated
 	v.files.put(v.epoch, id, nil)
 }
