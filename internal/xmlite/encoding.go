@@ -1,0 +1,113 @@
+package xmlite
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// An Encoding is the form of a text in a file.
+type Encoding uint8
+
+// The encodings that are written. All of them are read, and UTF-16 in
+// big-endian order as well.
+const (
+	UTF8       Encoding = iota // without a mark
+	UTF8BOM                    // with the byte order mark
+	UTF16LE                    // without a mark
+	UTF16LEBOM                 // with the byte order mark
+)
+
+// Encode turns UTF-8 into another encoding. For [UTF8] it returns text itself.
+func Encode(text []byte, e Encoding) []byte {
+	switch e {
+	case UTF8BOM:
+		return append([]byte("\uFEFF"), text...)
+	case UTF16LE:
+		return appendUTF16(make([]byte, 0, 2*len(text)), text)
+	case UTF16LEBOM:
+		return appendUTF16(append(make([]byte, 0, 2*len(text)+2), 0xFF, 0xFE), text)
+	}
+	return text
+}
+
+func appendUTF16(b, text []byte) []byte {
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		text = text[n:]
+		if r > 0xFFFF {
+			high, low := utf16.EncodeRune(r)
+			b = append(b, byte(high), byte(high>>8), byte(low), byte(low>>8))
+			continue
+		}
+		b = append(b, byte(r), byte(r>>8))
+	}
+	return b
+}
+
+// Read reads all of r, up to the size that lim allows, and returns it as UTF-8
+// without a byte order mark. An error of r is returned as it is, wrapped.
+func Read(r io.Reader, lim Limits) (string, error) {
+	lim = lim.withDefaults()
+	var b strings.Builder
+	if sized, ok := r.(interface{ Len() int }); ok {
+		b.Grow(int(min(int64(sized.Len()), lim.Size+1)))
+	}
+	if _, err := io.Copy(&b, io.LimitReader(r, lim.Size+1)); err != nil {
+		return "", fmt.Errorf("read: %w", err)
+	}
+	if int64(b.Len()) > lim.Size {
+		return "", &SyntaxError{Line: 1, Column: 1, Msg: fmt.Sprintf("longer than %d bytes", lim.Size), Err: ErrLimit}
+	}
+	return decode(b.String())
+}
+
+// decode recognizes the encoding by its mark, or by where the zero byte of the
+// first character stands.
+func decode(s string) (string, error) {
+	switch {
+	case strings.HasPrefix(s, "\xEF\xBB\xBF"):
+		return s[3:], nil
+	case strings.HasPrefix(s, "\xFF\xFE"):
+		return decodeUTF16(s[2:], 0, 1)
+	case strings.HasPrefix(s, "\xFE\xFF"):
+		return decodeUTF16(s[2:], 1, 0)
+	case len(s) >= 2 && s[0] != 0 && s[1] == 0:
+		return decodeUTF16(s, 0, 1)
+	case len(s) >= 2 && s[0] == 0 && s[1] != 0:
+		return decodeUTF16(s, 1, 0)
+	}
+	return s, nil
+}
+
+// decodeUTF16 reads units whose low byte stands at low and whose high byte at high.
+func decodeUTF16(s string, low, high int) (string, error) {
+	var b strings.Builder
+	b.Grow(len(s) / 2)
+	wrong := func(msg string) (string, error) {
+		line, column := position(b.String(), b.Len())
+		return "", &SyntaxError{Line: line, Column: column, Msg: msg}
+	}
+	if len(s)%2 != 0 {
+		return wrong("UTF-16 with an odd number of bytes")
+	}
+	for i := 0; i < len(s); i += 2 {
+		unit := rune(s[i+low]) | rune(s[i+high])<<8
+		if !utf16.IsSurrogate(unit) {
+			b.WriteRune(unit)
+			continue
+		}
+		i += 2
+		if i == len(s) {
+			return wrong("half a surrogate pair")
+		}
+		r := utf16.DecodeRune(unit, rune(s[i+low])|rune(s[i+high])<<8)
+		if r == utf8.RuneError {
+			return wrong("half a surrogate pair")
+		}
+		b.WriteRune(r)
+	}
+	return b.String(), nil
+}
