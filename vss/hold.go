@@ -1,0 +1,90 @@
+package vss
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// commit is the moment of the copies: all volumes are flushed and their writes
+// held, the providers take the copies, and the writes go on as soon as the last
+// provider has returned. Held for longer than [HoldTimeout], the writes go on by
+// themselves and the set fails.
+func (b *BackupComponents) commit(work context.Context) error {
+	defer b.release()
+	if err := b.flushAndHold(work); err != nil {
+		return err
+	}
+	limited, cancel := sim.WithTimeout(work, HoldTimeout)
+	defer cancel()
+	err := b.eachProvider(limited, PointProviderCommit, func(ctx context.Context, p *provider) error {
+		return p.CommitSnapshots(ctx, b.setID)
+	})
+	if work.Err() == nil && limited.Err() != nil {
+		return fail("DoSnapshotSet", "", ErrHoldWritesTimeout, "writes were held for %v", HoldTimeout)
+	}
+	return err
+}
+
+// flushAndHold flushes all volumes side by side and holds their writes.
+func (b *BackupComponents) flushAndHold(work context.Context) error {
+	var tasks []*task
+	for _, m := range b.members {
+		tasks = append(tasks, startTask(b.service.actor, "flush "+m.volume.Name(), func(_, ctx context.Context) error {
+			return b.service.hold(ctx, m)
+		}))
+	}
+	var first error
+	for _, t := range tasks {
+		if err := t.wait(work); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// hold flushes one volume and holds its writes, which may take [HoldTimeout].
+func (s *Service) hold(ctx context.Context, m *member) error {
+	v := m.volume
+	limited, cancel := sim.WithTimeout(ctx, HoldTimeout)
+	defer cancel()
+	on := s.actor.Path() + "/" + strings.TrimSuffix(v.Name(), `\`)
+	if err := sim.AtOn(limited, PointVolumeFlush, on); err != nil {
+		return heldError(v, err, ErrFlushWritesTimeout)
+	}
+	if err := sim.AtOn(limited, PointVolumeHold, on); err != nil {
+		return heldError(v, err, ErrHoldWritesTimeout)
+	}
+	if err := sim.Protect(limited, func() error { return v.FlushAndHold(limited) }); err != nil {
+		return heldError(v, err, ErrFlushWritesTimeout)
+	}
+	if err := ctx.Err(); err != nil { // too late, nobody would release it
+		v.Release()
+		return err
+	}
+	m.held = true
+	sim.Emit(ctx, "vss/hold", "", sim.S("volume", v.Name()))
+	return nil
+}
+
+// heldError gives an error without a code of its own the one of the step.
+func heldError(v Volume, err error, code HRESULT) error {
+	var coded interface{ HRESULT() uint32 }
+	if !errors.As(err, &coded) {
+		err = fail("DoSnapshotSet", v.Name(), code, "%v", err)
+	}
+	return &Error{Op: "DoSnapshotSet", On: v.Name(), Err: err}
+}
+
+// release lets the writes of all volumes go on.
+func (b *BackupComponents) release() {
+	for _, m := range b.members {
+		m.volume.Release()
+		if m.held {
+			m.held = false
+			b.service.actor.Emit("vss/release", "", sim.S("volume", m.volume.Name()))
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package vss
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// A ServiceConfig sets up a service. The zero value is a machine as the public
+// documentation describes it.
+type ServiceConfig struct {
+	// Machine is the name that shadow copies carry as their origin; the path of
+	// the service's actor if it is empty.
+	Machine string
+
+	// VetoFailsSet is the strict reading of a writer's veto: a writer that fails
+	// PrepareSnapshot or Freeze fails the whole set, and DoSnapshotSet ends with
+	// its code. By default the set is made, and only GatherWriterStatus tells, as
+	// "IVssBackupComponents::DoSnapshotSet" has it; other pages of the
+	// documentation can be read either way.
+	VetoFailsSet bool
+
+	// CheckSelectability makes AddComponent refuse a component that only comes
+	// with a selectable ancestor. The documentation calls the result of adding
+	// one undefined.
+	CheckSelectability bool
+
+	// Windows limits how long the service waits for a writer in an event; a
+	// writer that takes longer is reported as not responding. Events without an
+	// entry have no limit, as none is published. Freeze has its own window,
+	// [WriterConfig.FreezeTimeout].
+	Windows map[Event]time.Duration
+
+	// WriterSessions is how many sessions a writer keeps; beyond it the oldest
+	// one's status is [ErrWriterStatusNotAvailable]. 0 is no limit: the number is
+	// not published.
+	WriterSessions int
+
+	// MaxSnapshots is the number of shadow copies the system provider makes of
+	// one volume, and MaxClientAccessible that of client-accessible ones. 0
+	// stands for [MaxSoftwareSnapshots] and [MaxClientAccessibleSnapshots].
+	MaxSnapshots        int
+	MaxClientAccessible int
+
+	// Environment expands variables in paths: "SystemRoot" gives `C:\Windows`.
+	Environment map[string]string
+
+	// Account tells on whose behalf an actor acts; nil makes everybody
+	// [Administrator].
+	Account func(actor *sim.Actor) Account
+}
+
+// Limits of the service ("IVssBackupComponents::AddToSnapshotSet", "Usage
+// Conventions", "Registry Keys and Values for Backup and Restore").
+const (
+	MaxVolumesPerSet             = 64
+	MaxSoftwareSnapshots         = 512
+	MaxClientAccessibleSnapshots = 64
+)
+
+// HoldTimeout is how long the writes of a set are held at most. It cannot be
+// configured ("Required Behaviors for Shadow Copy Providers").
+const HoldTimeout = 10 * time.Second
+
+// A Service is the Volume Shadow Copy Service of one machine: it tells writers
+// what comes, makes providers copy volumes, and keeps the list of shadow copies.
+// Requesters work with it through [Service.CreateBackupComponents].
+//
+// Any number of services live in one world: that of a host, and those inside the
+// machines it runs. What concerns the whole machine, such as that only one
+// shadow copy set is being made at a time, concerns one service.
+type Service struct {
+	actor     *sim.Actor
+	config    ServiceConfig
+	volumes   []Volume
+	providers []*provider // the system provider is the first
+	writers   []*Subscription
+	snapshots []*snapshot // oldest first
+	creating  *BackupComponents
+	importing bool
+	devices   int
+}
+
+// NewService starts the service of a machine as a process of a. The system
+// provider is there from the beginning.
+func NewService(a *sim.Actor, c ServiceConfig) *Service {
+	if c.Machine == "" {
+		c.Machine = a.Path()
+	}
+	s := &Service{actor: a, config: c}
+	s.providers = []*provider{{
+		Provider:     &systemProvider{service: s},
+		ProviderInfo: ProviderInfo{ID: SystemProviderID, Name: SystemProviderName, Type: ProviderSystem, Version: SystemProviderVersion},
+		actor:        a.Child("swprv"),
+	}}
+	return s
+}
+
+// Actor is the actor the service runs on.
+func (s *Service) Actor() *sim.Actor { return s.actor }
+
+// AddVolume makes a volume known. Its name must not be taken, in any case of the
+// letters, and end in a backslash. Shadow copies that the volume already has
+// join the list as persistent ones of the system provider.
+func (s *Service) AddVolume(v Volume) error {
+	const op = "AddVolume"
+	if !strings.HasSuffix(v.Name(), `\`) {
+		return fail(op, v.Name(), ErrInvalidArg, "the name does not end in a backslash")
+	}
+	for _, o := range s.volumes {
+		if strings.EqualFold(o.Name(), v.Name()) || o.ID() == v.ID() {
+			return fail(op, v.Name(), ErrObjectAlreadyExists, "a volume has this name or this ID")
+		}
+	}
+	s.volumes = append(s.volumes, v)
+	s.adopt(v)
+	return nil
+}
+
+// RemoveVolume forgets a volume and the shadow copies of it, as when its disk is
+// taken away. The copies themselves stay where they are.
+func (s *Service) RemoveVolume(name string) error {
+	v := s.lookupVolume(name)
+	if v == nil {
+		return fail("RemoveVolume", name, ErrObjectNotFound, "no such volume")
+	}
+	s.volumes = slices.DeleteFunc(s.volumes, func(o Volume) bool { return o == v })
+	s.snapshots = slices.DeleteFunc(s.snapshots, func(c *snapshot) bool { return c.volume == v })
+	return nil
+}
+
+// Volumes lists the volumes in the order they were added.
+func (s *Service) Volumes() []Volume { return slices.Clone(s.volumes) }
+
+// lookupVolume finds a volume by its root path or as \\?\Volume{GUID}\.
+func (s *Service) lookupVolume(name string) Volume {
+	for _, v := range s.volumes {
+		if strings.EqualFold(v.Name(), name) || strings.EqualFold(volumeGUIDPath(v), name) {
+			return v
+		}
+	}
+	return nil
+}
+
+// volumeOf finds the volume a path lies on: the longest root that the path
+// begins with.
+func (s *Service) volumeOf(path string) Volume {
+	path = strings.ToLower(s.expand(path))
+	if !strings.HasSuffix(path, `\`) {
+		path += `\`
+	}
+	var best Volume
+	for _, v := range s.volumes {
+		if strings.HasPrefix(path, strings.ToLower(volumeGUIDPath(v))) {
+			return v
+		}
+		if strings.HasPrefix(path, strings.ToLower(v.Name())) && (best == nil || len(v.Name()) > len(best.Name())) {
+			best = v
+		}
+	}
+	return best
+}
+
+// expand replaces %NAME% by the configured value; an unknown name stays.
+func (s *Service) expand(path string) string {
+	var b strings.Builder
+	for {
+		head, rest, found := strings.Cut(path, "%")
+		b.WriteString(head)
+		if !found {
+			return b.String()
+		}
+		name, tail, closed := strings.Cut(rest, "%")
+		value, known := s.environment(name)
+		if !closed || !known {
+			b.WriteByte('%')
+			path = rest
+			continue
+		}
+		b.WriteString(value)
+		path = tail
+	}
+}
+
+func (s *Service) environment(name string) (string, bool) {
+	if v, ok := s.config.Environment[name]; ok {
+		return v, true
+	}
+	found, value := "", ""
+	for k, v := range s.config.Environment {
+		if strings.EqualFold(k, name) && (found == "" || k < found) {
+			found, value = k, v
+		}
+	}
+	return value, found != ""
+}
+
+func volumeGUIDPath(v Volume) string { return `\\?\Volume` + guid.Braced(v.ID()) + `\` }
+
+// nextDevice names the device of a new shadow copy.
+func (s *Service) nextDevice() string {
+	s.devices++
+	return `\\?\GLOBALROOT\Device\HarddiskVolumeShadowCopy` + strconv.Itoa(s.devices)
+}
+
+// await gives way until a signal is set.
+func (s *Service) await(ctx context.Context, sig *sim.Signal) error {
+	return s.actor.Call(ctx, "Wait", sig.Wait)
+}
+
+// InProgress tells whether a shadow copy set is being made: from StartSnapshotSet
+// until DoSnapshotSet has ended or the set is given up.
+func (s *Service) InProgress() bool { return s.creating != nil }
+
+func short(id guid.GUID) string { return guid.String(id)[:8] }
+
+// codeName is a code for the trace: its Windows name, or its number.
+func codeName(h HRESULT) string {
+	if name := h.Name(); name != "" {
+		return name
+	}
+	return h.String()
+}
