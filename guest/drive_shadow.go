@@ -1,0 +1,171 @@
+package guest
+
+import (
+	"context"
+	"io/fs"
+	"slices"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// MaxShadows is how many shadow copies a volume can have ("Usage Conventions" of
+// the Volume Shadow Copy Service).
+const MaxShadows = 512
+
+// A shadowList is the shadow copies of a drive, oldest first.
+type shadowList struct {
+	on    string
+	list  []shadow
+	limit int64 // bytes of the diff area; 0 is no limit
+	dirty int64 // written since the use of the diff area was last measured
+	used  int64 // as measured
+}
+
+type shadow struct {
+	id     [16]byte
+	sealed bool
+}
+
+func (s *shadowList) find(id [16]byte) int {
+	return slices.IndexFunc(s.list, func(x shadow) bool { return x.id == id })
+}
+
+// CreateShadow keeps the drive's disk under id. The whole disk is kept; of its
+// volumes only this one is shown. A file system that cannot be snapshotted is
+// [vss.ErrVolumeNotSupported].
+func (d *Drive) CreateShadow(_ context.Context, id [16]byte) error {
+	if !d.rules.capable(d.volume.FileSystem) {
+		return d.fail("CreateShadow", vss.ErrVolumeNotSupported)
+	}
+	return d.keep(id)
+}
+
+func (d *Drive) keep(id [16]byte) error {
+	if len(d.shadows.list) >= MaxShadows {
+		return d.fail("CreateShadow", vss.ErrMaximumNumberOfSnapshotsReached)
+	}
+	if used, limit := d.DiffArea(); limit > 0 && used >= limit {
+		return d.fail("CreateShadow", vss.ErrInsufficientStorage)
+	}
+	if err := d.disk.Keep(id); err != nil {
+		return d.fail("CreateShadow", err)
+	}
+	d.shadows.list = append(d.shadows.list, shadow{id: id})
+	return nil
+}
+
+// SealShadow makes a shadow copy read-only.
+func (d *Drive) SealShadow(_ context.Context, id [16]byte) error {
+	i := d.shadows.find(id)
+	if i < 0 {
+		return d.fail("SealShadow", shadowError("Seal", id, ErrNoShadow))
+	}
+	if err := d.disk.Seal(id); err != nil {
+		return d.fail("SealShadow", err)
+	}
+	d.shadows.list[i].sealed = true
+	return nil
+}
+
+// DeleteShadow removes a shadow copy.
+func (d *Drive) DeleteShadow(_ context.Context, id [16]byte) error {
+	i := d.shadows.find(id)
+	if i < 0 {
+		return d.fail("DeleteShadow", shadowError("Drop", id, ErrNoShadow))
+	}
+	if err := d.disk.Drop(id); err != nil {
+		return d.fail("DeleteShadow", err)
+	}
+	d.shadows.list = slices.Delete(d.shadows.list, i, i+1)
+	d.shadows.measured(0)
+	return nil
+}
+
+// OpenShadow shows a shadow copy as a file system with one file,
+// [ShadowFileName], that holds the volume.
+func (d *Drive) OpenShadow(id [16]byte) (fs.FS, error) {
+	store, err := d.ShadowStore(id)
+	if err != nil {
+		return nil, err
+	}
+	return shadowFS{store: store}, nil
+}
+
+// ShadowStore is the volume as a shadow copy shows it.
+func (d *Drive) ShadowStore(id [16]byte) (disk.Store, error) {
+	if d.shadows.find(id) < 0 {
+		return nil, d.fail("OpenShadow", shadowError("Kept", id, ErrNoShadow))
+	}
+	kept, err := d.disk.Kept(id)
+	if err != nil {
+		return nil, d.fail("OpenShadow", err)
+	}
+	return d.volume.Store(kept), nil
+}
+
+// Shadows lists the ids of the shadow copies, oldest first.
+func (d *Drive) Shadows() [][16]byte {
+	ids := make([][16]byte, len(d.shadows.list))
+	for i, s := range d.shadows.list {
+		ids[i] = s.id
+	}
+	return ids
+}
+
+// SetDiffArea limits the bytes that may change on the volume while it has shadow
+// copies; 0 is no limit. Where more change, the oldest copies are lost, as when
+// a diff area is full ("volsnap" events 25 and 36).
+func (d *Drive) SetDiffArea(limit int64) {
+	d.shadows.limit = max(limit, 0)
+	d.shadows.measured(0)
+	d.makeRoom(d.shadows.limit)
+}
+
+// DiffArea returns how many bytes differ between each shadow copy and the next,
+// and between the youngest and the volume, in all, and how many may; 0 is no
+// limit.
+func (d *Drive) DiffArea() (used, limit int64) {
+	next := d.store
+	for _, s := range slices.Backward(d.shadows.list) {
+		kept, err := d.ShadowStore(s.id)
+		if err != nil {
+			continue
+		}
+		if changed, err := disk.Diff(next, kept); err == nil {
+			for e := range changed {
+				used += e.Len
+			}
+		}
+		next = kept
+	}
+	return used, d.shadows.limit
+}
+
+func (s *shadowList) measured(used int64) { s.used, s.dirty = used, 0 }
+
+// makeRoom drops the oldest shadow copies when n more written bytes have filled
+// the diff area. What was written since the last measurement bounds its use from
+// above, so most writes measure nothing.
+func (d *Drive) makeRoom(n int64) {
+	s := &d.shadows
+	if s.limit == 0 || len(s.list) == 0 {
+		return
+	}
+	if s.dirty += n; s.used+s.dirty <= s.limit {
+		return
+	}
+	for {
+		used, limit := d.DiffArea()
+		s.measured(used)
+		if used <= limit || len(s.list) == 0 {
+			return
+		}
+		lost := s.list[0].id
+		s.list = s.list[1:]
+		_ = d.disk.Drop(lost)
+		d.actor.Emit("guest/shadow-lost", "", sim.S("volume", d.volume.Name()), sim.S("shadow", guid.String(lost)), sim.N("used", used), sim.N("limit", limit))
+	}
+}

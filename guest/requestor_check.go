@@ -1,0 +1,81 @@
+package guest
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Requestor returns the machine's backup service if the host can talk to it (R2).
+// It fails with [ErrUnsupported] if there is none for the operating system (R14),
+// [ErrNotInstalled] (R11), [ErrNotRunning] (R12), [ErrProtocol] if the service is
+// older than what the host speaks with, [ErrPaused] and [ErrEnded].
+func (m *Machine) Requestor() (Requestor, error) {
+	service := m.system.Service(BackupService)
+	var reason Reason
+	switch {
+	case m.Ended():
+		reason = ErrEnded
+	case !m.system.OS.Supports(BackupService) || m.requestor == nil:
+		reason = ErrUnsupported
+	case !service.Installed:
+		reason = ErrNotInstalled
+	case !service.Running:
+		reason = ErrNotRunning
+	case older(service.Version, m.config.OldestService):
+		reason = ErrProtocol
+	case m.paused:
+		reason = ErrPaused
+	default:
+		return m.requestor, nil
+	}
+	return nil, &Error{Op: "Requestor", On: m.path, Err: reason}
+}
+
+// Status is the state in which the host sees a backup service for which
+// [Machine.Requestor] returned err.
+func Status(err error) OperationalStatus {
+	switch {
+	case err == nil:
+		return StatusOK
+	case errors.Is(err, ErrUnsupported), errors.Is(err, ErrNotInstalled):
+		return StatusNoContact
+	case errors.Is(err, ErrProtocol):
+		return StatusProtocolMismatch
+	}
+	return StatusLostCommunication
+}
+
+// older tells whether version a is older than b, comparing number by number; a
+// part that is missing or no number counts as 0.
+func older(a, b string) bool {
+	x, y := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range max(len(x), len(y)) {
+		if p, q := versionPart(x, i), versionPart(y, i); p != q {
+			return p < q
+		}
+	}
+	return false
+}
+
+func versionPart(parts []string, i int) uint64 {
+	if i >= len(parts) {
+		return 0
+	}
+	n, _ := strconv.ParseUint(parts[i], 10, 32)
+	return n
+}
+
+// newRequestor makes the backup service that belongs to the operating system, or
+// the one that the configuration plugs in.
+func (m *Machine) newRequestor() Requestor {
+	switch {
+	case m.config.NewRequestor != nil:
+		return m.config.NewRequestor(m)
+	case m.service != nil:
+		return newWindowsRequestor(m)
+	case m.system.OS.IsLinux():
+		return newDaemon(m)
+	}
+	return nil
+}

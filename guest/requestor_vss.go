@@ -1,0 +1,257 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// PointSnapshot is where the answer of a machine's backup service may get lost
+// on its way to the host, when the shadow copies are made. It is asked for the
+// service: on=h1/sql01/guest/vmicvss
+const PointSnapshot sim.Point = "guest/snapshot"
+
+// undoLimit is how long a failed backup waits for writers to undo what they did,
+// before it takes its shadow copies away without them.
+const undoLimit = time.Minute
+
+// A windowsRequestor is the "Hyper-V Volume Shadow Copy Requestor" (R13): an
+// ordinary requester of the machine's own service (R9).
+type windowsRequestor struct{ runner sessionRunner }
+
+func newWindowsRequestor(m *Machine) *windowsRequestor {
+	return &windowsRequestor{sessionRunner{machine: m, name: string(BackupService)}}
+}
+
+func (w *windowsRequestor) Snapshot(ctx context.Context, o SnapshotOptions) (*Snapshot, error) {
+	return w.runner.run(ctx, o, func(ctx, base context.Context) (*Snapshot, error) {
+		b := &windowsBackup{machine: w.runner.machine, options: o, result: &Snapshot{}}
+		return b.run(ctx, base)
+	})
+}
+
+func (w *windowsRequestor) Abort(ctx context.Context) error { return w.runner.abort(ctx) }
+
+// Release deletes the copies through the machine's service.
+func (w *windowsRequestor) Release(ctx context.Context, s *Snapshot) error {
+	return w.runner.call(ctx, "Release", func(ctx context.Context) error {
+		return w.runner.machine.deleteSnapshots(ctx, s)
+	})
+}
+
+// A windowsBackup is one backup session in the guest.
+type windowsBackup struct {
+	machine *Machine
+	options SnapshotOptions
+	bc      *vss.BackupComponents
+	result  *Snapshot
+}
+
+// run carries the session from Identify to BackupShutdown (R26). On any failure,
+// and when the requestor's process dies, what it made is taken away.
+func (b *windowsBackup) run(ctx, base context.Context) (*Snapshot, error) {
+	m := b.machine
+	survives := sim.Self(ctx).OnKill(m.actor, "backup lost", func(ctx context.Context) error { return b.lost(ctx) })
+	defer survives()
+	m.actor.Emit("guest/backup", "R26")
+	err := b.sequence(ctx)
+	if err == nil {
+		err = sim.At(ctx, PointSnapshot)
+	}
+	if errors.Is(err, sim.ErrDead) {
+		return nil, err
+	}
+	if err != nil {
+		err = errors.Join(err, b.undo(base))
+		m.actor.Emit("guest/backup-failed", "", sim.S("error", err.Error()))
+		return nil, err
+	}
+	m.actor.Emit("guest/backup-done", "", sim.N("copies", len(b.result.Copies)))
+	return b.result, nil
+}
+
+// sequence is the backup as it goes when nothing goes wrong. The status of the
+// writers is asked after every phase.
+func (b *windowsBackup) sequence(ctx context.Context) (err error) {
+	if b.bc, err = b.machine.service.CreateBackupComponents(ctx); err != nil {
+		return b.event(1, err)
+	}
+	for _, step := range []func(context.Context) error{
+		b.configure,
+		b.bc.GatherWriterMetadata,
+		b.addVolumes,
+		b.bc.PrepareForBackup,
+		b.checkWriters,
+		b.bc.DoSnapshotSet,
+		b.checkWriters,
+		b.bc.BackupComplete,
+		b.checkWriters,
+		b.finish,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configure asks for copies that outlive the session and that writers may
+// recover (R36): the context carries no VSS_VOLSNAP_ATTR_NO_AUTORECOVERY.
+func (b *windowsBackup) configure(ctx context.Context) error {
+	if err := b.bc.InitializeForBackup(ctx, nil); err != nil {
+		return b.event(1, err)
+	}
+	if err := b.bc.SetContext(ctx, vss.ContextAppRollback); err != nil {
+		return b.event(2, err)
+	}
+	kind := vss.BackupFull
+	if b.options.Copy {
+		kind = vss.BackupCopy
+	}
+	if err := b.bc.SetBackupState(ctx, vss.BackupState{Type: kind}); err != nil {
+		return b.event(3, err)
+	}
+	return nil
+}
+
+// addVolumes puts every volume on a virtual hard disk into one set. Other disks
+// the host does not see, and their volumes stay out (R39, R40).
+func (b *windowsBackup) addVolumes(ctx context.Context) (err error) {
+	m := b.machine
+	for i, d := range m.config.Disks {
+		if d.Kind != VirtualHardDisk {
+			m.actor.Emit("guest/skip", d.Kind.rule(), sim.N("disk", i), sim.S("kind", d.Kind.String()))
+		}
+	}
+	drives := m.backupDrives()
+	if len(drives) == 0 {
+		return ErrNothingToDo
+	}
+	if b.result.Set, err = b.bc.StartSnapshotSet(ctx); err != nil {
+		return err
+	}
+	for _, d := range drives {
+		id, err := b.bc.AddToSnapshotSet(ctx, d.Name(), guid.GUID{})
+		if err != nil {
+			return err
+		}
+		b.result.Copies = append(b.result.Copies, d.copyOf(id))
+	}
+	return nil
+}
+
+func (k DiskKind) rule() string {
+	if k == InGuestISCSI {
+		return "R40"
+	}
+	return "R39"
+}
+
+// checkWriters fails if any writer has failed.
+func (b *windowsBackup) checkWriters(ctx context.Context) error {
+	if err := b.bc.GatherWriterStatus(ctx); err != nil {
+		return err
+	}
+	n, err := b.bc.GetWriterStatusCount()
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		st, err := b.bc.GetWriterStatus(i)
+		if err != nil {
+			return err
+		}
+		if st.Code.Failed() {
+			return b.event(23, &WriterError{Writer: st.Name, State: st.State, Failure: st.WriterFailure})
+		}
+	}
+	return nil
+}
+
+// finish releases the requester's object, which sends BackupShutdown. A writer
+// that does not return from it holds the host up as long as the session may take.
+func (b *windowsBackup) finish(ctx context.Context) error { return b.aside(ctx, b.bc.Release) }
+
+// aside runs fn in a process of its own and waits for it as long as ctx goes.
+func (b *windowsBackup) aside(ctx context.Context, fn func(context.Context) error) error {
+	return sim.Go(ctx, "release", fn).Wait(ctx)
+}
+
+// undo leaves nothing of the session: writers that are frozen are sent Abort, the
+// requester's object is released, the shadow copies are gone.
+func (b *windowsBackup) undo(base context.Context) error {
+	if b.bc == nil {
+		return nil
+	}
+	ctx, cancel := sim.WithTimeout(base, undoLimit)
+	defer cancel()
+	late := b.aside(ctx, func(ctx context.Context) error {
+		return errors.Join(b.bc.AbortBackup(ctx), b.bc.Release(ctx))
+	})
+	if errors.Is(late, context.DeadlineExceeded) {
+		b.machine.actor.Emit("guest/backup-stuck", "", sim.S("after", undoLimit.String()))
+	}
+	return b.machine.dropAll(b.result)
+}
+
+// lost is what the machine does when the requestor's process has died: when its
+// service has taken note and cannot make copies any more, they are taken away.
+func (b *windowsBackup) lost(ctx context.Context) error {
+	for b.bc != nil && b.bc.Phase() != vss.PhaseReleased && !b.machine.service.Actor().Dead() {
+		if err := sim.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return b.machine.dropAll(b.result)
+}
+
+// event writes a failure to the guest's event log with its number there.
+func (b *windowsBackup) event(id int, err error) error {
+	b.machine.actor.Emit("guest/event", "", sim.N("id", id), sim.S("error", err.Error()))
+	return err
+}
+
+// A WriterError is the failure of a writer inside the guest. It is [ErrWriter].
+type WriterError struct {
+	Writer  string // its name
+	State   vss.WriterState
+	Failure vss.WriterFailure
+}
+
+// Error names the writer, where it failed, and its code.
+func (e *WriterError) Error() string {
+	return fmt.Sprintf("writer %q: %s: %v", e.Writer, e.State.Word(), e.Failure.Code)
+}
+
+// Unwrap returns the writer's code.
+func (e *WriterError) Unwrap() error { return e.Failure.Code }
+
+// Is matches [ErrWriter].
+func (e *WriterError) Is(target error) bool { return target == ErrWriter }
+
+// deleteSnapshots deletes shadow copies through the machine's service.
+func (m *Machine) deleteSnapshots(ctx context.Context, s *Snapshot) error {
+	bc, err := m.service.CreateBackupComponents(ctx)
+	if err != nil {
+		return m.fail("Release", err)
+	}
+	err = errors.Join(bc.InitializeForBackup(ctx, nil), bc.SetContext(ctx, vss.ContextAll))
+	for _, c := range s.Copies {
+		if err != nil {
+			break
+		}
+		_, err = bc.DeleteSnapshots(ctx, c.ID, vss.ObjectSnapshot, true)
+		if errors.Is(err, vss.ErrObjectNotFound) {
+			err = nil
+		}
+	}
+	if err = errors.Join(err, bc.Release(ctx)); err != nil {
+		return m.fail("Release", err)
+	}
+	return nil
+}
