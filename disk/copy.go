@@ -1,54 +1,96 @@
 package disk
 
-import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"io"
-)
+import "io"
 
+// chunk is how much is read at a time where bytes have to be copied.
 const chunk = 1 << 18
 
-// readFull fills p or fails.
-func readFull(s Source, p []byte, off int64) error {
-	n, err := s.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-func writeZeros(s Store, off, n int64) error {
-	buf := make([]byte, min(n, chunk))
-	for n > 0 {
-		k := min(n, int64(len(buf)))
-		if _, err := s.WriteAt(buf[:k], off); err != nil {
-			return err
-		}
-		off, n = off+k, n-k
-	}
-	return nil
-}
-
-// Copy makes the first src.Size() bytes of dst equal to src. Only allocated
-// ranges are read and written; what src does not have is discarded in dst. A
-// dst that is shorter than src is [ErrSize].
+// Copy makes the first src.Size() bytes of dst equal to src. A dst that is
+// shorter than src is [ErrSize].
+//
+// Only allocated ranges are read and written; what src does not have is
+// discarded in dst. Where dst is a [Memory] or a [Section] of one, whatever src
+// has in a Memory is taken over by reference, also through sections, read-only
+// wrappers, overlays and every other [Mapper], as far as both places lie alike
+// within a page. The Memory of src gives up its ownership of these pages as if
+// it had been frozen: it must not be written or copied by anybody else at the
+// same time.
 func Copy(dst Store, src Source) error {
 	size := src.Size()
 	if dst.Size() < size {
 		return fail("Copy", dst.Size(), ErrSize)
 	}
+	to, shift := memoryOf(dst)
+	if to == nil || to.frozen || shift+size > to.size {
+		return copyBytes(dst, src, Extent{Len: size})
+	}
+	for at := int64(0); at < size; {
+		from, off, n := origin(src, at, size-at)
+		if from != nil {
+			to.share(shift+at, from, off, n)
+		} else if err := copyBytes(dst, src, Extent{at, n}); err != nil {
+			return err
+		}
+		at += n
+	}
+	return nil
+}
+
+// memoryOf returns the Memory that a store writes to, and where it begins there.
+func memoryOf(s Store) (*Memory, int64) {
+	for shift := int64(0); ; {
+		switch x := s.(type) {
+		case *Memory:
+			return x, shift
+		case *section:
+			s, shift = x.s, shift+x.win.Off
+		default:
+			return nil, 0
+		}
+	}
+}
+
+// origin returns the Memory in which the bytes from off on are found, the place
+// there, and how far this holds. Without a Memory, n bytes are to be copied.
+func origin(s Source, off, n int64) (*Memory, int64, int64) {
+	for {
+		switch x := s.(type) {
+		case *Memory:
+			if k := clip(off, n, x.size).Len; k > 0 {
+				return x, off, k
+			}
+			return nil, 0, n
+		case Mapper:
+			seg := x.Map(off, n)
+			if seg.Len < 1 || seg.Len > n {
+				return nil, 0, n
+			}
+			s, off, n = seg.Store, seg.Off, seg.Len
+		default:
+			return nil, 0, n
+		}
+	}
+}
+
+// share takes bytes of another Memory over. All of it is taken in one step.
+func (m *Memory) share(off int64, from *Memory, at, n int64) {
+	if off == 0 && at == 0 && n == m.size && n == from.size {
+		m.tree = from.tree.Fork()
+		return
+	}
+	m.tree.Share(off, &from.tree, at, n)
+}
+
+// copyBytes makes a range of dst equal to that of src through a buffer.
+func copyBytes(dst Store, src Source, r Extent) error {
 	var buf []byte
-	at := int64(0)
-	for e := range Extents(src, 0, size) {
-		if err := Discard(dst, at, e.Off-at); err != nil {
+	at := r.Off
+	for e := range Extents(src, r.Off, r.Len) {
+		if err := discardHole(dst, at, e.Off); err != nil {
 			return err
 		}
 		if buf == nil {
-			buf = make([]byte, min(size, chunk))
+			buf = make([]byte, min(r.Len, chunk))
 		}
 		for at = e.Off; at < e.End(); {
 			p := buf[:min(e.End()-at, int64(len(buf)))]
@@ -61,71 +103,40 @@ func Copy(dst Store, src Source) error {
 			at += int64(len(p))
 		}
 	}
-	return Discard(dst, at, size-at)
+	return discardHole(dst, at, r.End())
 }
 
-// Equal reports whether a and b have the same size and the same bytes.
-func Equal(a, b Source) (bool, error) {
-	off, err := FirstDifference(a, b)
-	return off < 0 && err == nil, err
+func discardHole(dst Store, from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	return Discard(dst, from, to-from)
 }
 
-// FirstDifference returns the offset of the first byte in which a and b differ,
-// or -1. Where one ends before the other, that end is a difference.
-func FirstDifference(a, b Source) (int64, error) {
-	size := min(a.Size(), b.Size())
-	p, q := make([]byte, min(size, chunk)), make([]byte, min(size, chunk))
-	for e := range union(Extents(a, 0, size), Extents(b, 0, size)) {
-		for at := e.Off; at < e.End(); {
-			n := min(e.End()-at, int64(len(p)))
-			if err := readFull(a, p[:n], at); err != nil {
-				return -1, fail("Equal", at, err)
-			}
-			if err := readFull(b, q[:n], at); err != nil {
-				return -1, fail("Equal", at, err)
-			}
-			if !bytes.Equal(p[:n], q[:n]) {
-				for i := range n {
-					if p[i] != q[i] {
-						return at + i, nil
-					}
-				}
-			}
-			at += n
+// readFull fills p or fails.
+func readFull(s Source, p []byte, off int64) error {
+	if len(p) == 0 {
+		return nil
+	}
+	switch n, err := s.ReadAt(p, off); {
+	case n == len(p):
+		return nil
+	case err == nil || err == io.EOF:
+		return io.ErrUnexpectedEOF
+	default:
+		return err
+	}
+}
+
+// writeZeros is how a store that cannot discard is made zero.
+func writeZeros(s Store, off, n int64) error {
+	buf := make([]byte, min(n, chunk))
+	for n > 0 {
+		k := min(n, int64(len(buf)))
+		if _, err := s.WriteAt(buf[:k], off); err != nil {
+			return err
 		}
+		off, n = off+k, n-k
 	}
-	if a.Size() != b.Size() {
-		return size, nil
-	}
-	return -1, nil
-}
-
-// Digest returns a hash of the size and the content of s that does not depend
-// on what is allocated: SHA-256 over the size and, for each page of 4 KiB that
-// is not all zero, in ascending order, its offset and its bytes, the last page
-// filled up with zeros. Numbers are 8 bytes, big-endian.
-func Digest(s Source) ([32]byte, error) {
-	h := sha256.New()
-	size := s.Size()
-	var num [8]byte
-	binary.BigEndian.PutUint64(num[:], uint64(size))
-	h.Write(num[:])
-	var zero, page [pageSize]byte
-	next := int64(0)
-	for e := range Extents(s, 0, size) {
-		for at := max(next, e.Off-e.Off%pageSize); at < e.End(); at += pageSize {
-			n := min(pageSize, size-at)
-			if err := readFull(s, page[:n], at); err != nil {
-				return [32]byte{}, fail("Digest", at, err)
-			}
-			clear(page[n:])
-			if page != zero {
-				binary.BigEndian.PutUint64(num[:], uint64(at))
-				h.Write(num[:])
-				h.Write(page[:])
-			}
-			next = at + pageSize
-		}
-	}
-	return [32]byte(h.Sum(nil)), nil
+	return nil
 }

@@ -157,11 +157,7 @@ func Extents(s Source, off, n int64) iter.Seq[Extent] {
 	if t, ok := s.(Extenter); ok {
 		return t.Extents(off, n)
 	}
-	return func(yield func(Extent) bool) {
-		if e := clip(off, n, s.Size()); e.Len > 0 {
-			yield(e)
-		}
-	}
+	return one(clip(off, n, s.Size()))
 }
 
 // Diff yields the ranges of s that may differ from since as [Differ] promises.

@@ -88,3 +88,12 @@ func within(seq iter.Seq[Extent], win Extent) iter.Seq[Extent] {
 		}
 	}
 }
+
+// one yields a single extent, unless it is empty.
+func one(e Extent) iter.Seq[Extent] {
+	return func(yield func(Extent) bool) {
+		if e.Len > 0 {
+			yield(e)
+		}
+	}
+}
