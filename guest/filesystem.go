@@ -104,6 +104,7 @@ const (
 // Boot sectors come first, because Windows looks at them alone. Nothing but
 // zeros in those 68 KiB is [NoFileSystem].
 func DetectFileSystem(r io.ReaderAt, size int64) (FileSystem, error) {
+	size = max(size, 0)
 	d := image{r: r, size: size, sector: sectorSize, op: "DetectFileSystem"}
 	fs, bad := d.detect()
 	switch {
@@ -117,7 +118,7 @@ func DetectFileSystem(r io.ReaderAt, size int64) (FileSystem, error) {
 
 func (d image) detect() (FileSystem, *LayoutError) {
 	unknown := FileSystem{Kind: UnknownFileSystem}
-	b, bad := d.read(0, min(bootHead, max(d.size, 0)), "boot sector")
+	b, bad := d.read(0, min(bootHead, d.size), "boot sector")
 	if bad != nil {
 		return unknown, bad
 	}

@@ -40,7 +40,10 @@ type gptTable struct {
 // what is wrong with the other one is noted in the layout. The copies may be
 // sound and still differ: then the first one holds, and that is noted, too.
 func (d image) readGPT(l *Layout) *LayoutError {
-	d.sector = d.gptSector()
+	var bad *LayoutError
+	if d.sector, bad = d.gptSector(); bad != nil {
+		return bad
+	}
 	l.Scheme, l.SectorSize = GPT, d.sector
 	t, bad := d.readTableAt(1, "GPT header")
 	if bad != nil && !bad.malformed() {
@@ -69,13 +72,17 @@ func (d image) readGPT(l *Layout) *LayoutError {
 
 // gptSector finds out which sectors the table counts in: those where its
 // signature stands behind the first one.
-func (d image) gptSector() int64 {
+func (d image) gptSector() (int64, *LayoutError) {
 	for _, n := range []int64{sectorSize, 4096} {
-		if b, bad := d.read(n, int64(len(gptMagic)), "GPT header"); bad == nil && b.is(0, gptMagic) {
-			return n
+		b, bad := d.read(n, int64(len(gptMagic)), "GPT header")
+		if bad != nil && !bad.malformed() {
+			return 0, bad
+		}
+		if b.is(0, gptMagic) {
+			return n, nil
 		}
 	}
-	return sectorSize
+	return sectorSize, nil
 }
 
 // readTableAt reads the copy whose header is in the sector at and checks

@@ -130,7 +130,7 @@ func (l *Layout) String() string {
 		fmt.Fprintf(&b, " id %s", guid.String(l.GUID))
 	}
 	for _, e := range l.Damage {
-		fmt.Fprintf(&b, "\nrepaired: %v", e)
+		fmt.Fprintf(&b, "\nrepaired: %s", e.detail())
 	}
 	for i := range l.Partitions {
 		fmt.Fprintf(&b, "\n%s", &l.Partitions[i])

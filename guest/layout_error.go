@@ -14,7 +14,12 @@ type LayoutError struct {
 
 // Error prints the call, the object, its place and the cause.
 func (e *LayoutError) Error() string {
-	return fmt.Sprintf("guest: %s: %s at byte %d: %v", e.Op, e.What, e.Off, e.Err)
+	return fmt.Sprintf("guest: %s: %s", e.Op, e.detail())
+}
+
+// detail leaves out the call, for texts about a layout that was read.
+func (e *LayoutError) detail() string {
+	return fmt.Sprintf("%s at byte %d: %v", e.What, e.Off, e.Err)
 }
 
 // Unwrap returns the cause, so that errors.Is finds the code.

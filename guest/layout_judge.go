@@ -22,6 +22,7 @@ const (
 	UnformattedDisk                       // the disk holds no file system at all
 	UnformattedVolume                     // the volume is raw: nothing on it, or nothing known
 	IncapableVolume                       // the volume's file system cannot be snapshotted
+	PooledVolume                          // the partition is a member of a storage pool
 	DamagedPartition                      // the partition table contradicts itself here
 	RepairedTable                         // one copy of the table is bad, the other is in use
 )
@@ -29,12 +30,11 @@ const (
 // A Fact is one such thing, and where it was found.
 type Fact struct {
 	Kind       FactKind
-	Disk       int        // from 0
-	Partition  int        // 0: the disk as a whole
-	Letter     byte       // the volume's, or 0
-	FileSystem FileSystem // what was found on the volume
-	Role       Role
-	Err        error // what is damaged and how
+	Disk       int          // from 0
+	Partition  int          // 0: the disk as a whole
+	Letter     byte         // the volume's, or 0
+	FileSystem FileSystem   // what was found on the volume
+	Damage     *LayoutError // what is damaged and how; nil for other kinds
 }
 
 // Disqualifies tells whether the fact rules out a snapshot of the guest.
@@ -56,21 +56,16 @@ func (f Fact) String() string {
 		return s + " holds no file system"
 	case UnformattedVolume:
 		return s + " is not formatted with a known file system"
+	case PooledVolume:
+		return s + " is a member of a storage pool"
 	case IncapableVolume:
-		return fmt.Sprintf("%s holds %v, which cannot be snapshotted", s, f.found())
+		return fmt.Sprintf("%s holds %v, which cannot be snapshotted", s, f.FileSystem.Kind)
 	case DamagedPartition:
-		return fmt.Sprintf("%s is damaged: %v", s, f.Err)
+		return fmt.Sprintf("%s is damaged: %s", s, f.Damage.detail())
 	case RepairedTable:
-		return fmt.Sprintf("%s is used by the other copy of its table: %v", s, f.Err)
+		return fmt.Sprintf("%s is used by the other copy of its table: %s", s, f.Damage.detail())
 	}
 	return fmt.Sprintf("%s: fact %d", s, f.Kind)
-}
-
-func (f Fact) found() string {
-	if f.Role == RoleStorageSpace {
-		return f.Role.String()
-	}
-	return f.FileSystem.Kind.String()
 }
 
 // Judge lists everything about a guest's disks that bears on a snapshot inside
@@ -106,7 +101,7 @@ func (r Rules) judge(l *Layout) []Fact {
 	}
 	var facts []Fact
 	for _, e := range l.Damage {
-		facts = append(facts, Fact{Kind: RepairedTable, Err: e})
+		facts = append(facts, Fact{Kind: RepairedTable, Damage: e})
 	}
 	if l.Dynamic {
 		facts = append(facts, Fact{Kind: DynamicDisk})
@@ -128,14 +123,14 @@ func (r Rules) judge(l *Layout) []Fact {
 
 // judgePartition returns the fact about one partition, or none.
 func (r Rules) judgePartition(p *Partition) Fact {
-	f := Fact{Partition: p.Index, FileSystem: p.FileSystem, Role: p.Role}
+	f := Fact{Partition: p.Index, FileSystem: p.FileSystem}
 	switch {
 	case p.Damage != nil:
-		f.Kind, f.Err = DamagedPartition, p.Damage
+		f.Kind, f.Damage = DamagedPartition, p.Damage
 	case p.Exempt():
 		return Fact{}
 	case p.Role == RoleStorageSpace:
-		f.Kind = IncapableVolume
+		f.Kind = PooledVolume
 	case !p.FileSystem.known():
 		f.Kind = UnformattedVolume
 	case r.capable(p.FileSystem):

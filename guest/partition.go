@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/internal/guid"
 )
 
@@ -45,9 +44,6 @@ const (
 	gptNoDriveLetter = 1 << 63
 )
 
-// Extent returns the partition's range of the disk.
-func (p *Partition) Extent() disk.Extent { return disk.Extent{Off: p.Off, Len: p.Len} }
-
 // Exempt tells that the table itself keeps the partition from being a volume
 // with a drive letter: by its role, or by being hidden. What it holds then
 // never stands in the way of a snapshot of the machine.
@@ -74,7 +70,7 @@ func (p *Partition) String() string {
 		s += fmt.Sprintf(" %q", p.Name)
 	}
 	if p.Damage != nil {
-		return s + ": damaged: " + p.Damage.Error()
+		return s + ": damaged: " + p.Damage.detail()
 	}
 	if p.Role == RoleExtended || p.Role == RoleReserved {
 		return s
@@ -85,10 +81,19 @@ func (p *Partition) String() string {
 func (p *Partition) end() int64 { return p.Off + p.Len }
 
 // damage marks the partition unless a cause is known already.
-func (p *Partition) damage(d image, cause Code) {
+func (p *Partition) damage(d image, cause Code) { p.damageOf(d, p.name(), cause) }
+
+func (p *Partition) damageOf(d image, what string, cause Code) {
 	if p.Damage == nil {
-		p.Damage = d.fail(p.Off, fmt.Sprintf("partition %d", p.Index), cause)
+		p.Damage = d.fail(p.Off, what, cause)
 	}
+}
+
+func (p *Partition) name() string {
+	if p.Index == 0 {
+		return "whole disk"
+	}
+	return fmt.Sprintf("partition %d", p.Index)
 }
 
 // inspect fills in what the partitions hold, after checking that they do not
@@ -145,7 +150,7 @@ func (d image) look(p *Partition) *LayoutError {
 	}
 	p.FileSystem = fs
 	if !fs.fits(p.Len) {
-		p.damage(d, ErrRange)
+		p.damageOf(d, fmt.Sprintf("%v of %s", fs.Kind, p.name()), ErrRange)
 		p.FileSystem = FileSystem{Kind: UnknownFileSystem}
 		return nil
 	}
