@@ -1,0 +1,184 @@
+package vhd
+
+import (
+	"encoding/binary"
+	"io"
+	"time"
+
+	"github.com/shadowsim/shadowsim/disk"
+)
+
+// Options says what image to make. Zero fields are what Windows would write,
+// but for ID and Time: nothing here draws a random number or reads the clock.
+type Options struct {
+	Size           int64     // of the disk: a multiple of 512, up to MaxSize
+	Type           Type      // Fixed or Dynamic; zero means Dynamic
+	BlockSize      int64     // of a dynamic image; zero means DefaultBlockSize
+	ID             [16]byte  // unique identifier, in file order
+	Time           time.Time // of creation; the zero Time is stored as zero
+	Creator        Tag       // zero means "win ", from which QEMU too believes the size
+	CreatorVersion uint32    // zero means 0x000A0000
+	CreatorHost    Tag       // zero means "Wi2k"
+}
+
+// Create makes f an empty image, whose disk reads as zeros, and opens it. What
+// was in f is gone.
+func Create(f File, o Options) (*Image, error) {
+	d, err := newDraft(o)
+	if err != nil {
+		return nil, during("Create", err)
+	}
+	if err := d.create(f); err != nil {
+		return nil, during("Create", err)
+	}
+	im, err := open(f)
+	if err != nil {
+		return nil, during("Create", err)
+	}
+	im.file = f
+	return im, nil
+}
+
+// A draft is an image before its first byte is written: what its structures
+// say and where they will lie.
+type draft struct {
+	footer    Footer
+	rawFooter [FooterSize]byte
+	size      int64
+	layout    layout // of a dynamic image
+	blocks    int64
+	first     int64 // where the first bitmap goes
+	stride    int64 // from one bitmap to the next
+}
+
+// newDraft verifies o.
+func newDraft(o Options) (*draft, error) {
+	if o.Type == 0 {
+		o.Type = Dynamic
+	}
+	if err := checkSize(uint64(o.Size), -1); err != nil {
+		return nil, err
+	}
+	when, err := stamp(o.Time)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{size: o.Size}
+	d.footer = Footer{
+		Features:       featureBase,
+		Version:        formatVersion,
+		DataOffset:     noOffset,
+		TimeStamp:      when,
+		Creator:        orElse(o.Creator, creatorWindows),
+		CreatorVersion: orElse(o.CreatorVersion, creatorVersion),
+		CreatorHost:    orElse(o.CreatorHost, hostWindows),
+		OriginalSize:   uint64(o.Size),
+		CurrentSize:    uint64(o.Size),
+		Geometry:       GeometryOf(o.Size),
+		Type:           o.Type,
+		ID:             o.ID,
+	}
+	switch o.Type {
+	case Fixed:
+		d.first = o.Size
+	case Dynamic:
+		d.footer.DataOffset = FooterSize
+		if err := d.layOut(orElse(o.BlockSize, DefaultBlockSize)); err != nil {
+			return nil, err
+		}
+	case Differencing:
+		return nil, bad(ErrLimit, -1, "disk type", "a differencing disk needs a parent")
+	default:
+		return nil, bad(ErrType, -1, "disk type", "%d", uint32(o.Type))
+	}
+	d.rawFooter = d.footer.Bytes()
+	return d, nil
+}
+
+// layOut gives the parts of a dynamic image their places: the footer's copy,
+// the header, the table, blocks. An image that could not be filled because its
+// table would not reach its last block is refused.
+func (d *draft) layOut(block int64) error {
+	if err := checkBlockSize(block, -1); err != nil {
+		return err
+	}
+	d.blocks = (d.size + block - 1) / block
+	d.layout = layout{
+		headerAt: FooterSize,
+		tableAt:  FooterSize + HeaderSize,
+		block:    block,
+		bitmap:   bitmapSize(block),
+	}
+	l := &d.layout
+	d.stride = roundUp(block+l.bitmap, blockAlign)
+	d.first = l.place(roundUp(l.tableAt+d.blocks*4, blockAlign))
+	if last := d.first + (d.blocks-1)*d.stride; last/SectorSize >= int64(absent) {
+		return bad(ErrBlockSize, -1, "block size", "%d is too small for a disk of %d bytes", block, d.size)
+	}
+	l.header = DynamicHeader{
+		DataOffset:      noOffset,
+		TableOffset:     uint64(l.tableAt),
+		Version:         formatVersion,
+		MaxTableEntries: uint32(d.blocks),
+		BlockSize:       uint32(block),
+	}
+	return nil
+}
+
+// fileSize returns the length of an image with n blocks; a fixed one has none.
+func (d *draft) fileSize(n int64) int64 { return d.first + n*d.stride + FooterSize }
+
+// create writes the empty image. The footer comes last.
+func (d *draft) create(f File) error {
+	if err := f.Resize(0); err != nil {
+		return ioError(0, "file size", err)
+	}
+	if err := f.Resize(d.fileSize(0)); err != nil {
+		return ioError(d.fileSize(0), "file size", err)
+	}
+	if d.footer.Type == Dynamic {
+		if err := d.writeFront(io.NewOffsetWriter(f, 0), func(int64) uint32 { return absent }); err != nil {
+			return err
+		}
+	}
+	if _, err := f.WriteAt(d.rawFooter[:], d.first); err != nil {
+		return ioError(d.first, "footer", err)
+	}
+	return nil
+}
+
+// writeFront writes what comes before the blocks of a dynamic image, without
+// the gap behind: the footer's copy, the header, and the table.
+func (d *draft) writeFront(w io.Writer, entry func(b int64) uint32) error {
+	header := d.layout.header.Bytes()
+	buf := append(make([]byte, 0, 64<<10), d.rawFooter[:]...)
+	buf = append(buf, header[:]...)
+	for b := range roundUp(d.blocks, SectorSize/4) {
+		e := absent
+		if b < d.blocks {
+			e = entry(b)
+		}
+		buf = binary.BigEndian.AppendUint32(buf, e)
+		if len(buf) == cap(buf) {
+			if _, err := w.Write(buf); err != nil {
+				return ioError(-1, "block allocation table", err)
+			}
+			buf = buf[:0]
+		}
+	}
+	if _, err := w.Write(buf); err != nil {
+		return ioError(-1, "block allocation table", err)
+	}
+	return nil
+}
+
+// orElse returns v, or other if v is zero.
+func orElse[T comparable](v, other T) T {
+	var zero T
+	if v == zero {
+		return other
+	}
+	return v
+}
+
+var _ disk.Store = (*Image)(nil)

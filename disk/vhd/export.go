@@ -1,0 +1,231 @@
+package vhd
+
+import (
+	"io"
+
+	"github.com/shadowsim/shadowsim/disk"
+)
+
+// Write writes an image of the disk src to w, front to back, and returns how
+// many bytes it wrote. It is the same image, byte for byte, as writing src in
+// order to one from Create. See Plan for sparse files and for the size in
+// advance.
+func Write(w io.Writer, src disk.Source, o Options) (int64, error) {
+	p, err := NewPlan(src, o)
+	if err != nil {
+		return 0, err
+	}
+	return p.WriteTo(w)
+}
+
+// A Plan is an image of a disk that is yet to be written: it knows which
+// blocks there will be, and so how long the file becomes. The disk must not
+// change while there is a plan for it; take a snapshot.
+type Plan struct {
+	draft  *draft
+	src    disk.Source
+	blocks []uint32 // those that hold other than zeros, ascending
+}
+
+// NewPlan looks through what src has allocated and plans an image of it. The
+// size in o may be zero, for the size of src.
+func NewPlan(src disk.Source, o Options) (*Plan, error) {
+	if o.Size = orElse(o.Size, src.Size()); o.Size != src.Size() {
+		return nil, during("NewPlan", bad(ErrSize, -1, "disk size", "%d asked for, the source has %d", o.Size, src.Size()))
+	}
+	d, err := newDraft(o)
+	if err != nil {
+		return nil, during("NewPlan", err)
+	}
+	p := &Plan{draft: d, src: src}
+	if d.footer.Type == Dynamic {
+		if err := p.findBlocks(); err != nil {
+			return nil, during("NewPlan", err)
+		}
+	}
+	return p, nil
+}
+
+// findBlocks fills p.blocks. It reads a block no further than its first byte
+// that is not zero.
+func (p *Plan) findBlocks() error {
+	block := p.draft.layout.block
+	buf := make([]byte, min(block, 64<<10))
+	next := int64(0) // the first block not yet decided on
+	for e := range disk.Extents(p.src, 0, p.src.Size()) {
+		for at := max(e.Off, next*block); at < e.End(); {
+			b := at / block
+			q := buf[:min(int64(len(buf)), e.End()-at, (b+1)*block-at)]
+			if err := readFull(p.src, q, at, "source"); err != nil {
+				return err
+			}
+			at += int64(len(q))
+			if !allZero(q) {
+				p.blocks = append(p.blocks, uint32(b))
+				next = b + 1
+				at = max(at, next*block)
+			}
+		}
+	}
+	return nil
+}
+
+// Size returns the length of the file.
+func (p *Plan) Size() int64 { return p.draft.fileSize(int64(len(p.blocks))) }
+
+// WriteTo writes the image to w, front to back.
+func (p *Plan) WriteTo(w io.Writer) (int64, error) {
+	s := &stream{w: w, buf: make([]byte, 1<<20)}
+	err := p.write(s)
+	return s.at, during("WriteTo", err)
+}
+
+// WriteAtTo writes the image to w, leaving out what is zero: w must read as
+// zero there already, as a new file does. The last write is the footer's, so
+// that a file which grows by being written has its length.
+func (p *Plan) WriteAtTo(w io.WriterAt) error {
+	return during("WriteAtTo", p.write(&sparse{w: w, buf: make([]byte, 1<<20)}))
+}
+
+// A sink takes an image in ascending order. What no call covers is zero.
+type sink interface {
+	io.Writer                                     // the next bytes
+	skipTo(off int64) error                       // zeros up to off
+	copyFrom(src disk.Source, off, n int64) error // n bytes of a disk
+}
+
+func (p *Plan) write(s sink) error {
+	d := p.draft
+	if size := p.src.Size(); size != d.size {
+		return bad(ErrSize, -1, "disk size", "%d when planned, now %d", d.size, size)
+	}
+	if d.footer.Type == Fixed {
+		if err := s.copyFrom(p.src, 0, d.size); err != nil {
+			return err
+		}
+	} else if err := p.writeBlocks(s); err != nil {
+		return err
+	}
+	if _, err := s.Write(d.rawFooter[:]); err != nil {
+		return ioError(-1, "footer", err)
+	}
+	return nil
+}
+
+// writeBlocks writes all of a dynamic image but its footer.
+func (p *Plan) writeBlocks(s sink) error {
+	d, l := p.draft, &p.draft.layout
+	if err := d.writeFront(s, p.entries()); err != nil {
+		return err
+	}
+	bitmap := make([]byte, l.bitmap)
+	for i := range bitmap {
+		bitmap[i] = 0xFF
+	}
+	for i, b := range p.blocks {
+		if err := s.skipTo(d.first + int64(i)*d.stride); err != nil {
+			return err
+		}
+		if _, err := s.Write(bitmap); err != nil {
+			return ioError(-1, "block bitmap", err)
+		}
+		off := int64(b) * l.block
+		if err := s.copyFrom(p.src, off, min(l.block, d.size-off)); err != nil {
+			return err
+		}
+	}
+	return s.skipTo(d.fileSize(int64(len(p.blocks))) - FooterSize)
+}
+
+// entries returns a function that gives the table's entries in order.
+func (p *Plan) entries() func(b int64) uint32 {
+	n := 0
+	return func(b int64) uint32 {
+		if n == len(p.blocks) || int64(p.blocks[n]) != b {
+			return absent
+		}
+		n++
+		return uint32((p.draft.first + int64(n-1)*p.draft.stride) / SectorSize)
+	}
+}
+
+// A stream writes every byte, zeros too.
+type stream struct {
+	w   io.Writer
+	at  int64
+	buf []byte
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.w.Write(b)
+	s.at += int64(n)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+func (s *stream) skipTo(off int64) error {
+	n := off - s.at
+	b := s.buf[:min(n, int64(len(s.buf)))]
+	clear(b)
+	for ; n > 0; n -= int64(len(b)) {
+		b = b[:min(n, int64(len(b)))]
+		if _, err := s.Write(b); err != nil {
+			return ioError(s.at, "data", err)
+		}
+	}
+	return nil
+}
+
+func (s *stream) copyFrom(src disk.Source, off, n int64) error {
+	for n > 0 {
+		b := s.buf[:min(n, int64(len(s.buf)))]
+		if err := readFull(src, b, off, "source"); err != nil {
+			return err
+		}
+		if _, err := s.Write(b); err != nil {
+			return ioError(s.at, "data", err)
+		}
+		off, n = off+int64(len(b)), n-int64(len(b))
+	}
+	return nil
+}
+
+// A sparse writes what is not zero.
+type sparse struct {
+	w   io.WriterAt
+	at  int64
+	buf []byte
+}
+
+func (s *sparse) Write(b []byte) (int, error) {
+	n, err := s.w.WriteAt(b, s.at)
+	s.at += int64(n)
+	return n, err
+}
+
+func (s *sparse) skipTo(off int64) error {
+	s.at = off
+	return nil
+}
+
+func (s *sparse) copyFrom(src disk.Source, off, n int64) error {
+	for e := range disk.Extents(src, off, n) {
+		for at := e.Off; at < e.End(); {
+			b := s.buf[:min(e.End()-at, int64(len(s.buf)))]
+			if err := readFull(src, b, at, "source"); err != nil {
+				return err
+			}
+			for from, to := range nonzeroRuns(b) {
+				place := s.at + at - off + int64(from)
+				if _, err := s.w.WriteAt(b[from:to], place); err != nil {
+					return ioError(place, "data", err)
+				}
+			}
+			at += int64(len(b))
+		}
+	}
+	s.at += n
+	return nil
+}

@@ -1,0 +1,110 @@
+package vhd
+
+import (
+	"iter"
+
+	"github.com/shadowsim/shadowsim/disk"
+)
+
+// Extents yields the ranges of the disk that may hold something other than
+// zeros: of the blocks that exist, the sectors that their bitmaps confirm, and
+// of these what the file itself has allocated.
+func (im *Image) Extents(off, n int64) iter.Seq[disk.Extent] {
+	if off < 0 {
+		off, n = 0, n+off
+	}
+	n = min(n, im.size-off)
+	if im.dyn == nil {
+		return disk.Extents(im.src, off, n)
+	}
+	return func(yield func(disk.Extent) bool) {
+		if n <= 0 {
+			return
+		}
+		j := joiner{yield: yield}
+		for b, entry := range im.table.placed(off / im.dyn.block) {
+			start := b * im.dyn.block
+			from, to := max(off-start, 0), min(off+n-start, im.used(b))
+			if from >= to || !im.blockExtents(&j, b, entry, from, to) {
+				break
+			}
+		}
+		j.flush()
+	}
+}
+
+// blockExtents gives j what block b holds from from to to.
+func (im *Image) blockExtents(j *joiner, b int64, entry uint32, from, to int64) bool {
+	if im.table.isFull(b) {
+		return im.dataExtents(j, b, entry, from, to)
+	}
+	bits, err := im.bitmap(b, entry)
+	if err != nil { // the range may hold anything; reading it will tell
+		return j.add(disk.Extent{Off: b*im.dyn.block + from, Len: to - from})
+	}
+	for first, last := range bits.set(from, to) {
+		if !im.dataExtents(j, b, entry, first, last) {
+			return false
+		}
+	}
+	return true
+}
+
+// dataExtents gives j what the file has allocated in a range of block b.
+func (im *Image) dataExtents(j *joiner, b int64, entry uint32, from, to int64) bool {
+	data := bitmapAt(entry) + im.dyn.bitmap
+	start := b * im.dyn.block
+	for e := range disk.Extents(im.src, data+from, to-from) {
+		if !j.add(disk.Extent{Off: e.Off - data + start, Len: e.Len}) {
+			return false
+		}
+	}
+	return true
+}
+
+// A joiner passes ascending extents on and makes one of those that touch.
+type joiner struct {
+	yield func(disk.Extent) bool
+	last  disk.Extent
+	done  bool
+}
+
+// add reports whether more is wanted.
+func (j *joiner) add(e disk.Extent) bool {
+	if j.last.Len > 0 && e.Off == j.last.End() {
+		j.last.Len += e.Len
+		return true
+	}
+	j.flush()
+	j.last = e
+	return !j.done
+}
+
+func (j *joiner) flush() {
+	if j.last.Len > 0 && !j.done {
+		j.done = !j.yield(j.last)
+	}
+	j.last = disk.Extent{}
+}
+
+// nonzeroRuns yields the ranges of p that hold other than zeros, in units of
+// 4096 bytes.
+func nonzeroRuns(p []byte) iter.Seq2[int, int] {
+	const unit = blockAlign
+	zero := func(at int) bool { return allZero(p[at:min(at+unit, len(p))]) }
+	return func(yield func(int, int) bool) {
+		for from := 0; from < len(p); from += unit {
+			if zero(from) {
+				continue
+			}
+			to := from + unit
+			for to < len(p) && !zero(to) {
+				to += unit
+			}
+			if !yield(from, min(to, len(p))) {
+				return
+			}
+			from = to
+		}
+	}
+}

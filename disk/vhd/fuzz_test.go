@@ -1,0 +1,119 @@
+package vhd_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/disk/vhd"
+)
+
+// FuzzOpen opens anything, with the checksums put right if resum is set. What
+// opens can be read, looked through, checked and written, and is then still an
+// image with what was written.
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte(small()), true)
+	f.Add([]byte(smallFixed()), true)
+	f.Add([]byte(small()[:len(small())-1]), false)
+	f.Add([]byte(small()[:len(small())-512]), false)
+	b, _ := foreign()
+	f.Add([]byte(b), true)
+	for _, c := range rejections {
+		f.Add([]byte(c.file), false)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, resum bool) {
+		if len(b) > 1<<20 {
+			t.Skip("large")
+		}
+		if b = bytes.Clone(b); resum {
+			putRight(b)
+		}
+		if _, err := vhd.Detect(bytes.NewReader(b), int64(len(b))); err != nil {
+			t.Fatal(err)
+		}
+		im, err := vhd.Open(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			wantCode(t, err, codeOf(err))
+			return
+		}
+		if im.Size() <= 0 || im.Size() > vhd.MaxSize {
+			t.Fatalf("a disk of %d bytes", im.Size())
+		}
+		for _, off := range []int64{0, im.Size() / 2, max(im.Size()-1<<20, 0)} {
+			readSome(t, im, off)
+		}
+		for range im.Extents(0, im.Size()) {
+		}
+		im.Check()
+		writeSome(t, b)
+	})
+}
+
+// putRight makes the checksums of footers and header match what they sum up.
+func putRight(b []byte) {
+	if len(b) < 512 {
+		return
+	}
+	for _, p := range [][]byte{b[:512], b[len(b)-512:]} {
+		good := sum([512]byte(p), 64)
+		copy(p, good[:])
+	}
+	at := binary.BigEndian.Uint64(b[len(b)-512+16:])
+	if at <= uint64(len(b)) && len(b)-int(at) >= 1024 {
+		good := sumHeader([1024]byte(b[at:]))
+		copy(b[at:], good[:])
+	}
+}
+
+// codeOf returns the code in an error of Open, or one that is never there.
+func codeOf(err error) error {
+	for _, c := range []vhd.Code{
+		vhd.ErrFooterMissing, vhd.ErrFooterChecksum, vhd.ErrFooterCorrupt, vhd.ErrFormatUnknown,
+		vhd.ErrFormatVersion, vhd.ErrSparseChecksum, vhd.ErrSparseVersion, vhd.ErrSparseCorrupt,
+		vhd.ErrBAT, vhd.ErrBlockSize, vhd.ErrSize, vhd.ErrFileSize, vhd.ErrLimit, vhd.ErrType,
+	} {
+		if errors.Is(err, c) {
+			return c
+		}
+	}
+	return errCable
+}
+
+// readSome reads up to a mebibyte, at once and in odd pieces.
+func readSome(t *testing.T, im *vhd.Image, off int64) {
+	want := make([]byte, min(im.Size()-off, 1<<20))
+	if n, err := im.ReadAt(want, off); n != len(want) || err != nil && err != io.EOF {
+		t.Fatalf("ReadAt(%d bytes, %d) = %d, %v", len(want), off, n, err)
+	}
+	got := make([]byte, 0, len(want))
+	for len(got) < len(want) {
+		p := got[len(got):min(len(got)+4321, len(want))]
+		must(im.ReadAt(p, off+int64(len(got))))
+		got = got[:len(got)+len(p)]
+	}
+	same(t, "pieces", got, want)
+}
+
+// writeSome writes a little at both ends of the disk, in place.
+func writeSome(t *testing.T, b []byte) {
+	f := disk.NewMemory(int64(len(b)))
+	must(f.WriteAt(b, 0))
+	im, err := vhd.OpenFile(f)
+	if err != nil {
+		return // the end of the file is lost
+	}
+	first, last := pattern(1, int(min(700, im.Size()))), pattern(2, 1)
+	must(im.WriteAt(first, 0))
+	must(im.WriteAt(last, im.Size()-1))
+	again := must(vhd.Open(f, f.Size()))
+	got := make([]byte, len(first))
+	must(again.ReadAt(got, 0))
+	if im.Size() > int64(len(first)) {
+		same(t, "start", got, first)
+	}
+	must(again.ReadAt(got[:1], im.Size()-1))
+	same(t, "end", got[:1], last)
+}
