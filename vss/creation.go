@@ -74,6 +74,7 @@ func (b *BackupComponents) create(base, work context.Context) error {
 	if err := b.postSnapshot(work); err != nil {
 		return err
 	}
+	b.finalizing = true
 	err = b.eachProvider(work, PointProviderPostFinalCommit, func(ctx context.Context, p *provider) error {
 		return p.PostFinalCommitSnapshots(ctx, b.setID)
 	})
@@ -172,12 +173,25 @@ func (b *BackupComponents) giveUp(base context.Context) {
 	_ = b.eachProvider(base, PointProviderAbort, func(ctx context.Context, p *provider) error {
 		return p.AbortSnapshots(ctx, b.setID)
 	})
+	if b.finalizing {
+		b.deleteFinished(base)
+	}
 	if b.told {
 		_ = b.service.round(base, EventAbort, b.sessions)
 	}
 	_ = b.awaitAborts(base)
 	b.service.actor.Emit("vss/set-failed", "", sim.S("set", short(b.setID)))
 	b.members = nil
+}
+
+// deleteFinished deletes the copies of providers that had finished with the set:
+// these ignore AbortSnapshots.
+func (b *BackupComponents) deleteFinished(base context.Context) {
+	for _, m := range b.members {
+		_ = b.service.deleteSnapshot(base, &snapshot{
+			volume: m.volume, provider: m.provider, SnapshotProperties: SnapshotProperties{SnapshotID: m.id},
+		})
+	}
 }
 
 // finish enters the copies into the list.

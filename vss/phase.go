@@ -82,6 +82,9 @@ type CallRule struct {
 	// Needs must all hold; NeedsWithWriters as well, in contexts with writers.
 	Needs            Facts
 	NeedsWithWriters Facts
+	// Asks says that the method talks to writers or providers before it returns,
+	// so that the trace shows its beginning and its end.
+	Asks bool
 }
 
 // Allows tells whether the rule lets the method be called.

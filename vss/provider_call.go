@@ -122,10 +122,11 @@ func (c *providerCall) run(_, ctx context.Context) error {
 
 func (c *providerCall) wait(ctx context.Context) error {
 	err := c.task.wait(ctx)
-	c.emitEnd(err)
 	if c.left {
+		c.emitEnd(ErrAbort)
 		return err
 	}
+	c.emitEnd(err)
 	return c.p.translate(string(c.point), err)
 }
 

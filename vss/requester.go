@@ -59,12 +59,13 @@ type BackupComponents struct {
 	statuses   []WriterStatus
 	haveStatus bool
 
-	setID    guid.GUID
-	members  []*member
-	told     bool        // the writers heard of the set
-	posting  bool        // PostSnapshot has begun
-	created  bool        // the copies are there
-	aborting []*delivery // Aborts that run beside
+	setID      guid.GUID
+	members    []*member
+	told       bool        // the writers heard of the set
+	posting    bool        // PostSnapshot has begun
+	finalizing bool        // PostFinalCommitSnapshots has begun
+	created    bool        // the copies are there
+	aborting   []*delivery // Aborts that run beside
 }
 
 // A member is a volume of the set.
@@ -177,8 +178,13 @@ func (r CallRule) demands() string {
 // call makes a call to the service: it checks the order, runs fn as a process of
 // the service, and goes on to the next phase.
 func (b *BackupComponents) call(ctx context.Context, method string, fn func(ctx context.Context) error, attrs ...sim.Attr) error {
+	kind := "requester/" + method
 	err := b.service.actor.Call(ctx, method, func(ctx context.Context) error {
 		rule, err := b.check(method)
+		if rule.Asks {
+			b.emit(kind, attrs...)
+			kind, attrs = kind+".end", nil
+		}
 		if err == nil {
 			was := b.phase
 			err = fn(ctx)
@@ -186,7 +192,7 @@ func (b *BackupComponents) call(ctx context.Context, method string, fn func(ctx 
 				b.phase = rule.Next(was, err == nil)
 			}
 		}
-		b.emit("requester/"+method, append(attrs, sim.S("result", codeName(HRESULTOf(err))))...)
+		b.emit(kind, append(attrs, sim.S("result", codeName(HRESULTOf(err))))...)
 		return err
 	})
 	return b.service.unreachable(method, err)

@@ -134,8 +134,10 @@ func (b *BackupComponents) AddComponent(ctx context.Context, c ComponentChoice) 
 		if info == nil || info.Type != c.Type && c.Type != ComponentUndefined {
 			return fail(op, c.FullPath(), ErrObjectNotFound, "no such component of %s", x.sub.name)
 		}
-		if b.service.config.CheckSelectability && !info.Selectable && x.metadata.hasSelectableAncestor(info) {
-			return fail(op, c.FullPath(), ErrInvalidArg, "the component only comes with its ancestor")
+		if b.service.config.CheckSelectability {
+			if rule, _ := NewComponentTree(x.metadata.Components).Inclusion(info.ComponentKey); rule == NeverAdd {
+				return fail(op, c.FullPath(), ErrInvalidArg, "the component only comes with the one above it")
+			}
 		}
 		rec := b.doc.AddWriter(WriterRecord{
 			WriterID: x.sub.config.ClassID, InstanceID: x.sub.instance,
@@ -144,14 +146,6 @@ func (b *BackupComponents) AddComponent(ctx context.Context, c ComponentChoice) 
 		_, err := rec.AddComponent(ComponentRecord{ComponentKey: info.ComponentKey, Type: info.Type})
 		return err
 	}, sim.S("writer", guid.String(c.WriterID)), sim.S("component", c.FullPath()))
-}
-
-// hasSelectableAncestor tells whether the component comes along when a component
-// above it is chosen.
-func (m *WriterMetadata) hasSelectableAncestor(c *ComponentInfo) bool {
-	return slices.ContainsFunc(m.Components, func(a ComponentInfo) bool {
-		return a.Selectable && c.IsDescendantOf(a.ComponentKey)
-	})
 }
 
 // writerOf finds the gathered writer that a choice names.

@@ -93,7 +93,9 @@ func (b *BackupComponents) Release(ctx context.Context) error {
 	}
 	err := b.service.actor.Call(ctx, op, func(ctx context.Context) error {
 		b.emit("requester/" + op)
-		return b.shutDown(ctx)
+		err := b.shutDown(ctx)
+		b.emit("requester/"+op+".end", sim.S("result", codeName(HRESULTOf(err))))
+		return err
 	})
 	return b.service.unreachable(op, err)
 }

@@ -110,25 +110,25 @@ func (s *Service) choose(ctx context.Context, v Volume, id guid.GUID, c Snapshot
 // together with the volume that holds its virtual disk.
 func (b *BackupComponents) checkNesting(v Volume) error {
 	const op = "AddToSnapshotSet"
-	if outer, nested := below(v); nested {
+	if outer, nested := outerVolume(v); nested {
 		if b.member(outer) != nil {
 			return fail(op, v.Name(), ErrNestedVolumeLimit, "the volume that holds its virtual disk is in the set")
 		}
 		for _, o := range b.service.volumes {
-			if _, twice := below(o); twice && o.ID() == outer {
+			if _, twice := outerVolume(o); twice && o.ID() == outer {
 				return fail(op, v.Name(), ErrNestedVolumeLimit, "a virtual disk within a virtual disk")
 			}
 		}
 	}
 	for _, m := range b.members {
-		if outer, nested := below(m.volume); nested && outer == v.ID() {
+		if outer, nested := outerVolume(m.volume); nested && outer == v.ID() {
 			return fail(op, v.Name(), ErrNestedVolumeLimit, "%s on a virtual disk of this volume is in the set", m.volume.Name())
 		}
 	}
 	return nil
 }
 
-func below(v Volume) (guid.GUID, bool) {
+func outerVolume(v Volume) (guid.GUID, bool) {
 	if n, ok := v.(NestedVolume); ok {
 		return n.Below()
 	}

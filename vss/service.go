@@ -1,7 +1,6 @@
 package vss
 
 import (
-	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,7 +81,6 @@ type Service struct {
 	writers   []*Subscription
 	snapshots []*snapshot // oldest first
 	creating  *BackupComponents
-	importing bool
 	devices   int
 }
 
@@ -206,11 +204,6 @@ func volumeGUIDPath(v Volume) string { return `\\?\Volume` + guid.Braced(v.ID())
 func (s *Service) nextDevice() string {
 	s.devices++
 	return `\\?\GLOBALROOT\Device\HarddiskVolumeShadowCopy` + strconv.Itoa(s.devices)
-}
-
-// await gives way until a signal is set.
-func (s *Service) await(ctx context.Context, sig *sim.Signal) error {
-	return s.actor.Call(ctx, "Wait", sig.Wait)
 }
 
 // InProgress tells whether a shadow copy set is being made: from StartSnapshotSet
