@@ -1,0 +1,280 @@
+package hyperv
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+
+	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/internal/guid"
+)
+
+// A VMConfig says what a new machine is to be. The zero values of all but Name
+// are useful.
+type VMConfig struct {
+	Name string
+	ID   [16]byte // zero: one of its own
+
+	Root         string // for configuration and saved state; the host's default if empty
+	SnapshotRoot string // the Snapshot File Location; Root if empty
+	MemoryMB     int64  // 64 if zero
+	Processors   int64  // 1 if zero
+	Notes        string
+
+	Disks    []DiskConfig
+	Adapters []AdapterConfig
+
+	// BackupNotOffered keeps the backup integration service from the guest.
+	BackupNotOffered bool
+
+	// Guest is installed on the first volume of the disks. Without it a machine
+	// starts what its disks hold.
+	Guest *guest.System
+}
+
+// A DiskConfig is a disk of a new machine: a VHD file, or one of the host's
+// other disks.
+type DiskConfig struct {
+	Path      string // of the VHD file; an existing one is attached as it is
+	Size      int64  // of the disk, when the file is made
+	Fixed     bool   // make a fixed VHD rather than a dynamically expanding one
+	BlockSize int64  // of a dynamically expanding one; 2 MiB if zero
+	Format    *guest.DiskSpec
+
+	PassThrough string // instead of Path: a disk added with [Host.AddDisk]
+	Initiator   string // instead of Path: an iSCSI target added with [Host.AddDisk]
+}
+
+// An AdapterConfig is a network adapter of a new machine.
+type AdapterConfig struct {
+	Switch *Switch
+	MAC    string // static; from the host's pool if empty
+}
+
+// CreateVM makes a machine, with its disks and its configuration file, and
+// registers it. It is off. On failure nothing of it is left.
+func (h *Host) CreateVM(ctx context.Context, c VMConfig) (vm *VM, err error) {
+	err = h.call(ctx, "create "+c.Name, func(ctx context.Context) error {
+		vm, err = h.createVM(ctx, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return vm, nil
+}
+
+func (h *Host) createVM(ctx context.Context, c VMConfig) (_ *VM, err error) {
+	conf, path, err := h.newConfiguration(c)
+	if err != nil {
+		return nil, err
+	}
+	var undo []func()
+	defer func() {
+		for i := len(undo); err != nil && i > 0; i-- {
+			undo[i-1]()
+		}
+	}()
+	for _, d := range c.Disks {
+		made, err := h.createDisk(d)
+		if err != nil {
+			return nil, &Error{Op: "CreateVM", On: c.Name, Err: err}
+		}
+		if made {
+			undo = append(undo, func() { _ = h.removeFile(d.Path) })
+		}
+	}
+	if err := h.install(conf, c.Guest); err != nil {
+		return nil, &Error{Op: "CreateVM", On: c.Name, Err: err}
+	}
+	if err := h.writeConfiguration(conf, path); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() { _ = h.removeFile(path) })
+	vm, err := h.register(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range vm.config.Adapters {
+		if s := h.Switch(a.Switch); s != nil {
+			vm.config.Adapters[i].Port = h.connect(s, vm.ID(), i).ID
+		}
+	}
+	if len(vm.config.Adapters) > 0 {
+		err = h.writeConfiguration(vm.config, path)
+	}
+	return vm, err
+}
+
+func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
+	if c.Name == "" {
+		return nil, "", &Error{Op: "CreateVM", Err: ErrParameter}
+	}
+	conf := &Configuration{
+		ID:            c.ID,
+		Name:          c.Name,
+		Notes:         c.Notes,
+		SnapshotRoot:  c.SnapshotRoot,
+		MemoryMB:      max(c.MemoryMB, 0),
+		Processors:    max(c.Processors, 1),
+		BackupOffered: !c.BackupNotOffered,
+	}
+	if conf.ID == [16]byte{} {
+		conf.ID = h.actor.NewID("vm")
+	}
+	if h.byID[conf.ID] != nil {
+		return nil, "", &Error{Op: "CreateVM", On: guid.Upper(conf.ID), Err: ErrInUse}
+	}
+	if conf.MemoryMB == 0 {
+		conf.MemoryMB = 64
+	}
+	root := c.Root
+	if root == "" {
+		root = h.root
+	}
+	if conf.SnapshotRoot == "" {
+		conf.SnapshotRoot = root
+	}
+	h.addDrives(conf, c.Disks)
+	for _, a := range c.Adapters {
+		conf.Adapters = append(conf.Adapters, h.newAdapter(a))
+	}
+	return conf, files{root: root, id: conf.ID}.config(), nil
+}
+
+func (h *Host) addDrives(conf *Configuration, disks []DiskConfig) {
+	for _, d := range disks {
+		slot := slotOf(len(conf.Drives))
+		switch {
+		case d.Initiator != "":
+			conf.Initiators = append(conf.Initiators, d.Initiator)
+		case d.PassThrough != "":
+			conf.Drives = append(conf.Drives, Drive{slot, DrivePassThrough, d.PassThrough})
+		default:
+			conf.Drives = append(conf.Drives, Drive{slot, DriveVHD, d.Path})
+		}
+	}
+}
+
+func (h *Host) newAdapter(a AdapterConfig) Adapter {
+	out := Adapter{Name: "Network Adapter", MAC: a.MAC, StaticMAC: a.MAC != ""}
+	if !out.StaticMAC {
+		out.MAC = h.nextMAC()
+	}
+	if a.Switch != nil {
+		out.Switch = a.Switch.ID
+	}
+	return out
+}
+
+// createDisk makes a VHD file, unless it exists or the disk is none.
+func (h *Host) createDisk(d DiskConfig) (made bool, err error) {
+	if d.PassThrough != "" || d.Initiator != "" {
+		if name := d.PassThrough + d.Initiator; h.luns[name] == nil {
+			return false, &Error{Op: "Attach", On: name, Err: ErrNotFound}
+		}
+		return false, nil
+	}
+	v, rest, err := h.volumeOf(d.Path)
+	if err != nil {
+		return false, err
+	}
+	if _, err := v.Stat(rest); err == nil || d.Size == 0 {
+		return false, err
+	}
+	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
+		return false, err
+	}
+	f, err := v.OpenFile(rest, volume.ReadWrite|volume.CreateNew, volume.Exclusive)
+	if err != nil {
+		return false, err
+	}
+	err = h.fillDisk(f, d)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return false, errors.Join(err, v.Remove(rest))
+	}
+	return true, nil
+}
+
+func (h *Host) fillDisk(f *volume.File, d DiskConfig) error {
+	o := vhd.Options{
+		Size:      d.Size,
+		Type:      vhd.Dynamic,
+		BlockSize: d.BlockSize,
+		ID:        h.actor.NewID("disk " + d.Path),
+		Time:      h.world.Date(),
+	}
+	if d.Fixed {
+		o.Type = vhd.Fixed
+	}
+	image, err := vhd.Create(f, o)
+	if err != nil || d.Format == nil {
+		return err
+	}
+	spec := *d.Format
+	if id := h.actor.NewID("partition table " + d.Path); spec.Scheme == guest.GPT && spec.GUID == [16]byte{} {
+		spec.GUID = id
+	} else if spec.Scheme == guest.MBR && spec.Signature == 0 {
+		spec.Signature = binary.BigEndian.Uint32(id[:])
+	}
+	return guest.Format(image, spec)
+}
+
+// install writes the guest's system record on the first volume of the first VHD
+// that has one.
+func (h *Host) install(c *Configuration, s *guest.System) error {
+	if s == nil {
+		return nil
+	}
+	for _, path := range c.VHDPaths() {
+		d, err := h.attach(path)
+		if err != nil {
+			return err
+		}
+		done, err := installOn(d, s)
+		d.detach()
+		if done || err != nil {
+			return err
+		}
+	}
+	return errors.New("no disk has a volume that an operating system could be installed on")
+}
+
+func installOn(d *vhdDisk, s *guest.System) (bool, error) {
+	l, err := guest.ReadLayout(d, d.Size())
+	if err != nil {
+		return false, nil
+	}
+	for _, v := range guest.Volumes(l) {
+		if v.Data().Len > 0 {
+			return true, guest.WriteSystem(v.Store(d), s)
+		}
+	}
+	return false, nil
+}
+
+// writeConfiguration writes a configuration file in place of what was there.
+func (h *Host) writeConfiguration(c *Configuration, path string) error {
+	text, err := c.Encode()
+	if err != nil {
+		return err
+	}
+	if err := h.writeFile(path, text); err != nil {
+		return &Error{Op: "WriteConfiguration", On: path, Err: err}
+	}
+	return nil
+}
+
+func (h *Host) removeFile(path string) error {
+	v, rest, err := h.volumeOf(path)
+	if err != nil {
+		return err
+	}
+	if err := v.Remove(rest); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

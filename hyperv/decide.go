@@ -1,0 +1,223 @@
+package hyperv
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/shadowsim/shadowsim/guest"
+)
+
+// A Method is how the writer backs up one machine.
+type Method uint8
+
+const (
+	// MethodOffline copies the files of a machine that is off or saved as they
+	// are; its state does not change.
+	MethodOffline Method = iota + 1
+	// MethodSavedState saves the machine in PrepareForSnapshot and brings it back
+	// in PostSnapshot (R5).
+	MethodSavedState
+	// MethodChildSnapshot runs VSS inside the child (R9).
+	MethodChildSnapshot
+	// MethodNone refuses: the machine cannot be backed up as it is now.
+	MethodNone
+)
+
+func (m Method) String() string {
+	return [...]string{"", "offline", "saved state", "child VM snapshot", "none"}[m]
+}
+
+// Caption is the component caption of Windows Server 2008 for a machine backed
+// up with the method.
+func (m Method) Caption(name string) string {
+	if m == MethodChildSnapshot {
+		return `Backup Using Child Partition Snapshot\` + name
+	}
+	return `Backup Using Saved State\` + name
+}
+
+// A ReasonCode says which condition for the child VM snapshot method does not
+// hold.
+type ReasonCode string
+
+// The reason codes of the W2008 profile, in the order in which they are
+// reported.
+const (
+	ReasonOff              ReasonCode = "VM_OFF"
+	ReasonSaved            ReasonCode = "VM_SAVED"
+	ReasonPaused           ReasonCode = "VM_PAUSED"
+	ReasonTransition       ReasonCode = "VM_TRANSITION"
+	ReasonCritical         ReasonCode = "VM_CRITICAL"
+	ReasonOSUnsupported    ReasonCode = "GUEST_OS_UNSUPPORTED"
+	ReasonICDisabled       ReasonCode = "IC_DISABLED_ON_HOST"
+	ReasonICNotInstalled   ReasonCode = "IC_NOT_INSTALLED"
+	ReasonICNotRunning     ReasonCode = "IC_NOT_RUNNING"
+	ReasonICProtocol       ReasonCode = "IC_PROTOCOL_MISMATCH"
+	ReasonSnapshotLocation ReasonCode = "SNAPSHOT_LOCATION_OTHER_VOLUME"
+	ReasonDynamicDisk      ReasonCode = "GUEST_DYNAMIC_DISK"
+	ReasonFileSystem       ReasonCode = "GUEST_FS_NO_SNAPSHOT"
+)
+
+// ReasonCodes lists the codes of the W2008 profile in their order, each with the
+// requirement it comes from and what does not hold.
+func ReasonCodes() []ReasonDoc { return append([]ReasonDoc(nil), reasonDocs[:]...) }
+
+// A ReasonDoc explains a reason code.
+type ReasonDoc struct {
+	Code ReasonCode
+	Rule string // "R15"
+	Text string
+}
+
+var reasonDocs = [...]ReasonDoc{
+	{ReasonOff, "R15", "the machine is off: its files are copied as they are"},
+	{ReasonSaved, "R15", "the machine is saved already: its files are copied as they are"},
+	{ReasonPaused, "R15", "the machine is paused, not running"},
+	{ReasonTransition, "R15", "the machine is on its way from one state to another"},
+	{ReasonCritical, "R15", "the machine was stopped because its storage failed"},
+	{ReasonOSUnsupported, "R14", "there is no backup integration service for the guest's operating system"},
+	{ReasonICDisabled, "R11", "the backup integration service is not offered to the machine"},
+	{ReasonICNotInstalled, "R11", "the backup integration service is not installed in the guest"},
+	{ReasonICNotRunning, "R12", "the backup integration service does not run in the guest"},
+	{ReasonICProtocol, "R12", "the backup integration service speaks another protocol"},
+	{ReasonSnapshotLocation, "R16", "the snapshot file location is not on the volume of the machine's VHD files"},
+	{ReasonDynamicDisk, "R18", "the guest has a dynamic disk"},
+	{ReasonFileSystem, "R19", "a disk of the guest has a file system that cannot be snapshotted"},
+}
+
+// A Reason is a reason code with what was found.
+type Reason struct {
+	Code   ReasonCode
+	Detail string // "disk 2: FAT32", or ""
+}
+
+func (r Reason) String() string {
+	if r.Detail == "" {
+		return string(r.Code)
+	}
+	return string(r.Code) + " (" + r.Detail + ")"
+}
+
+// A Decision is the method for one machine and every condition that does not
+// hold. A machine backed up by child VM snapshot has no reasons.
+type Decision struct {
+	Method  Method
+	Reasons []Reason
+}
+
+func (d Decision) String() string {
+	if len(d.Reasons) == 0 {
+		return d.Method.String()
+	}
+	parts := make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		parts[i] = r.String()
+	}
+	return d.Method.String() + ": " + strings.Join(parts, ", ")
+}
+
+// Has tells whether the decision has the reason.
+func (d Decision) Has(code ReasonCode) bool {
+	for _, r := range d.Reasons {
+		if r.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// Facts is what a decision rests on. Guest is nil where the machine does not
+// execute: then nobody answers for what is inside.
+type Facts struct {
+	State            State
+	BackupOffered    bool     // the host offers the backup integration service
+	SnapshotLocation string   // of the machine: `D:\Snapshots`
+	DiskPaths        []string // of the VHD files: `D:\VMs\data.vhd`
+	Guest            *GuestFacts
+}
+
+// GuestFacts is what the guest and its disks tell.
+type GuestFacts struct {
+	System    string // operating system
+	Supported bool   // there is a backup integration service for it
+	Installed bool
+	Running   bool
+	Protocol  bool         // it speaks the host's protocol
+	Disks     []guest.Fact // about the disks that the host can see
+}
+
+// Decide chooses the method from facts alone. All conditions are judged, not
+// just up to the first that fails (R10).
+func (p Profile) Decide(f Facts) Decision {
+	d := Decision{Method: MethodSavedState}
+	add := func(code ReasonCode, detail string) { d.Reasons = append(d.Reasons, Reason{code, detail}) }
+	switch {
+	case f.State == StateOff:
+		d.Method = MethodOffline
+		add(ReasonOff, "")
+	case f.State == StateSaved:
+		d.Method = MethodOffline
+		add(ReasonSaved, "")
+	case f.State == StatePaused:
+		add(ReasonPaused, "")
+	case f.State.Critical():
+		d.Method = MethodNone
+		add(ReasonCritical, f.State.String())
+	case f.State != StateRunning:
+		d.Method = MethodNone
+		add(ReasonTransition, f.State.String())
+	}
+	f.judgeService(add)
+	f.judgeLocation(add)
+	f.judgeDisks(add)
+	if len(d.Reasons) == 0 {
+		d.Method = MethodChildSnapshot
+	}
+	return d
+}
+
+func (f Facts) judgeService(add func(ReasonCode, string)) {
+	if g := f.Guest; g != nil && !g.Supported {
+		add(ReasonOSUnsupported, g.System)
+	}
+	if !f.BackupOffered {
+		add(ReasonICDisabled, "")
+	}
+	g := f.Guest
+	switch {
+	case g == nil || !g.Supported:
+	case !g.Installed:
+		add(ReasonICNotInstalled, "")
+	case !g.Running:
+		add(ReasonICNotRunning, "")
+	case !g.Protocol:
+		add(ReasonICProtocol, "")
+	}
+}
+
+// judgeLocation reads R16 as: all VHD files and the snapshot location on one
+// volume.
+func (f Facts) judgeLocation(add func(ReasonCode, string)) {
+	for _, path := range f.DiskPaths {
+		if !sameVolume(path, f.SnapshotLocation) {
+			add(ReasonSnapshotLocation, fmt.Sprintf("%s, %s", f.SnapshotLocation, path))
+			return
+		}
+	}
+}
+
+func (f Facts) judgeDisks(add func(ReasonCode, string)) {
+	if f.Guest == nil {
+		return
+	}
+	for _, x := range f.Guest.Disks {
+		if x.Disqualifies() && x.Kind == guest.DynamicDisk {
+			add(ReasonDynamicDisk, x.String())
+		}
+	}
+	for _, x := range f.Guest.Disks {
+		if x.Disqualifies() && x.Kind != guest.DynamicDisk {
+			add(ReasonFileSystem, x.String())
+		}
+	}
+}

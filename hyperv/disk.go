@@ -1,0 +1,138 @@
+package hyperv
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/internal/guid"
+)
+
+// A vhdDisk is a VHD file of the host attached to a machine: the machine's reads
+// and writes go to the bytes of the file. Snapshots that the guest takes are
+// kept beside the bytes, in named streams of the file, so that a shadow copy of
+// the volume has them and a copy of the file's bytes has not.
+type vhdDisk struct {
+	host  *Host
+	vol   *hostVolume
+	path  string // whole: `D:\VMs\data.vhd`
+	rest  string // within the volume
+	file  *volume.File
+	image *vhd.Image
+}
+
+var _ guest.Disk = (*vhdDisk)(nil)
+
+// attach opens a VHD file for a machine alone.
+func (h *Host) attach(path string) (*vhdDisk, error) {
+	v, rest, err := h.volumeOf(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := v.OpenFile(rest, volume.ReadWrite, volume.Exclusive)
+	if err != nil {
+		return nil, err
+	}
+	image, err := vhd.OpenFile(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &vhdDisk{host: h, vol: v, path: path, rest: rest, file: f, image: image}, nil
+}
+
+func (d *vhdDisk) detach() { _ = d.file.Close() }
+
+// ID is the identity of the disk, from the footer of its file.
+func (d *vhdDisk) ID() [16]byte { return d.image.ID() }
+
+func (d *vhdDisk) Size() int64 { return d.image.Size() }
+
+func (d *vhdDisk) ReadAt(p []byte, off int64) (int, error) { return d.image.ReadAt(p, off) }
+
+// WriteAt waits while the host's volume holds writes.
+func (d *vhdDisk) WriteAt(p []byte, off int64) (int, error) {
+	if err := d.vol.pass(d.host.world); err != nil {
+		return 0, err
+	}
+	return d.image.WriteAt(p, off)
+}
+
+// Unwrap is the image.
+func (d *vhdDisk) Unwrap() disk.Store { return d.image }
+
+const keptPrefix = "shadowcopy."
+
+func keptStream(id [16]byte) string { return keptPrefix + guid.String(id) }
+
+// Keep takes a snapshot of the disk as it is now, in constant time.
+func (d *vhdDisk) Keep(id [16]byte) error {
+	if slices.Contains(d.KeptIDs(), id) {
+		return &Error{Op: "Keep", On: d.path, Err: guest.ErrShadowExists}
+	}
+	return d.vol.AdoptStream(d.rest, keptStream(id), d.file.Bytes())
+}
+
+// Kept opens a snapshot.
+func (d *vhdDisk) Kept(id [16]byte) (disk.Store, error) { return openKept(d.vol.Volume, d.rest, id) }
+
+// Seal makes a snapshot read-only.
+func (d *vhdDisk) Seal(id [16]byte) error {
+	return keptError("Seal", d.path, d.vol.SealStream(d.rest, keptStream(id)))
+}
+
+// Drop removes a snapshot.
+func (d *vhdDisk) Drop(id [16]byte) error { return dropKept(d.vol.Volume, d.rest, id) }
+
+// KeptIDs lists the snapshots in the order they were taken.
+func (d *vhdDisk) KeptIDs() [][16]byte { return keptIDs(d.vol.Volume, d.rest) }
+
+// openKept opens a snapshot that is kept in a VHD file, be it the live one or
+// its copy on a shadow copy of the volume.
+func openKept(v *volume.Volume, rest string, id [16]byte) (disk.Store, error) {
+	f, err := v.OpenStream(rest, keptStream(id))
+	if err != nil {
+		return nil, keptError("Kept", rest, err)
+	}
+	image, err := vhd.OpenFile(f)
+	if err != nil {
+		return nil, keptError("Kept", rest, err)
+	}
+	return image, nil
+}
+
+func dropKept(v *volume.Volume, rest string, id [16]byte) error {
+	return keptError("Drop", rest, v.RemoveStream(rest, keptStream(id)))
+}
+
+func keptIDs(v *volume.Volume, rest string) [][16]byte {
+	names, err := v.Streams(rest)
+	if err != nil {
+		return nil
+	}
+	var ids [][16]byte
+	for _, name := range names {
+		text, ok := strings.CutPrefix(name, keptPrefix)
+		if id, err := guid.Parse(text); ok && err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// keptError says in the vocabulary of package guest that a snapshot is missing.
+func keptError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", guest.ErrNoShadow, err)
+	}
+	return &Error{Op: op, On: path, Err: err}
+}

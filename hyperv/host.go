@@ -1,0 +1,216 @@
+package hyperv
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// A HostConfig says what a host is made of.
+type HostConfig struct {
+	Name    string
+	Volumes []VolumeConfig // C: alone if there are none
+	// Root is where configurations go by default; [DefaultRoot] if empty.
+	Root string
+	// Catalog makes the programs that guests have installed.
+	Catalog guest.Catalog
+	Profile Profile
+}
+
+// A VolumeConfig is a volume of a host. The zero values of all but Letter are
+// useful.
+type VolumeConfig struct {
+	Letter     string // "C:"
+	Capacity   int64
+	FileSystem string
+}
+
+// Volumes makes volumes with default values out of drive letters.
+func Volumes(letters ...string) []VolumeConfig {
+	out := make([]VolumeConfig, len(letters))
+	for i, l := range letters {
+		out[i].Letter = l
+	}
+	return out
+}
+
+// A Host is a computer that runs Hyper-V.
+type Host struct {
+	world    *sim.World
+	actor    *sim.Actor
+	name     string
+	root     string
+	profile  Profile
+	catalog  guest.Catalog
+	volumes  []*hostVolume
+	switches []*Switch
+	vms      []*VM // in the order they were created or registered
+	byID     map[[16]byte]*VM
+	luns     map[string]guest.Disk
+	service  *vss.Service
+	vmms     *managementService
+	files    *volume.Host
+	undo     undoStack
+	macs     int64
+}
+
+// NewHost makes a host whose services run.
+func NewHost(w *sim.World, c HostConfig) (*Host, error) {
+	h := &Host{
+		world:   w,
+		actor:   w.Actor(c.Name),
+		name:    c.Name,
+		root:    c.Root,
+		profile: c.Profile,
+		catalog: c.Catalog,
+		byID:    make(map[[16]byte]*VM),
+		luns:    make(map[string]guest.Disk),
+	}
+	if h.root == "" {
+		h.root = DefaultRoot
+	}
+	if len(c.Volumes) == 0 {
+		c.Volumes = Volumes("C:")
+	}
+	h.service = vss.NewService(h.actor.Child("vss"), vss.ServiceConfig{Machine: c.Name})
+	for _, v := range c.Volumes {
+		if err := h.addVolume(v); err != nil {
+			return nil, err
+		}
+	}
+	drives := make(map[string]fs.FS, len(h.volumes))
+	for _, v := range h.volumes {
+		drives[v.letter] = v.FS()
+	}
+	files, err := volume.NewHost(drives)
+	if err != nil {
+		return nil, err
+	}
+	h.files = files
+	if err := h.createInitialStore(); err != nil {
+		return nil, err
+	}
+	h.vmms = &managementService{host: h}
+	if err := h.vmms.start(); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *Host) addVolume(c VolumeConfig) error {
+	letter, rest, err := volume.Split(c.Letter + `\`)
+	if err != nil || letter == "" || rest != `\` {
+		return &Error{Op: "NewHost", On: c.Letter, Err: ErrParameter}
+	}
+	v := &hostVolume{letter: letter, Volume: volume.New(volume.Config{
+		ID:         h.actor.NewID("volume " + letter),
+		FileSystem: c.FileSystem,
+		Capacity:   c.Capacity,
+		Now:        h.world.Date,
+	})}
+	v.gate.Name = "writes to " + h.actor.Path() + "/" + letter + ":"
+	h.volumes = append(h.volumes, v)
+	return h.service.AddVolume(v)
+}
+
+// createInitialStore writes the authorization store that every host has.
+func (h *Host) createInitialStore() error {
+	path := volume.Join(h.root, initialStore)
+	v, rest, err := h.volumeOf(path)
+	if err != nil {
+		return err
+	}
+	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
+		return err
+	}
+	return v.WriteFile(rest, []byte(`<AzAdminManager MajorVersion="1" MinorVersion="0"/>`+"\r\n"))
+}
+
+// Name is the computer's name.
+func (h *Host) Name() string { return h.name }
+
+// Actor is the host's place in the world.
+func (h *Host) Actor() *sim.Actor { return h.actor }
+
+// World is the world the host lives in.
+func (h *Host) World() *sim.World { return h.world }
+
+// VSS is the host's Volume Shadow Copy Service: where a backup begins (R1).
+func (h *Host) VSS() *vss.Service { return h.service }
+
+// Root is the default location of configurations.
+func (h *Host) Root() string { return h.root }
+
+// Files is the host's file system as io/fs sees it: `D:\VMs` is "D/VMs". It has
+// the methods a restore writes with.
+func (h *Host) Files() *volume.Host {
+	return h.files
+}
+
+// VMs lists the machines in the order they were created or registered.
+func (h *Host) VMs() []*VM { return slices.Clone(h.vms) }
+
+// VM finds the first machine with the name, or returns nil.
+func (h *Host) VM(name string) *VM {
+	for _, vm := range h.vms {
+		if vm.config.Name == name {
+			return vm
+		}
+	}
+	return nil
+}
+
+// VMByID finds a machine, or returns nil.
+func (h *Host) VMByID(id [16]byte) *VM { return h.byID[id] }
+
+// AddDisk offers a disk that is not a file of the host: a physical disk for a
+// pass-through drive, or an iSCSI target for the initiators of guests.
+func (h *Host) AddDisk(name string, d guest.Disk) { h.luns[name] = d }
+
+func (h *Host) adopt(vm *VM) {
+	h.vms = append(h.vms, vm)
+	h.byID[vm.config.ID] = vm
+}
+
+func (h *Host) forget(vm *VM) {
+	h.vms = slices.DeleteFunc(h.vms, func(other *VM) bool { return other == vm })
+	delete(h.byID, vm.config.ID)
+}
+
+// call runs fn as a process of the host.
+func (h *Host) call(ctx context.Context, name string, fn func(ctx context.Context) error) error {
+	return h.actor.Call(ctx, name, fn)
+}
+
+// nextMAC takes an address from the pool of the host.
+func (h *Host) nextMAC() string {
+	h.macs++
+	return fmt.Sprintf("00155D%06X", h.macs)
+}
+
+// writeFile writes a file of the host, with its folder.
+func (h *Host) writeFile(path string, data []byte) error {
+	v, rest, err := h.volumeOf(path)
+	if err != nil {
+		return err
+	}
+	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
+		return err
+	}
+	return v.WriteFile(rest, data)
+}
+
+// readFile reads a file of the host; links to other volumes resolve.
+func (h *Host) readFile(path string) ([]byte, error) {
+	name, err := volume.Name(path)
+	if err != nil {
+		return nil, err
+	}
+	return fs.ReadFile(h.files, name)
+}

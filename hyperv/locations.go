@@ -1,0 +1,51 @@
+package hyperv
+
+import (
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/internal/guid"
+)
+
+// Where Windows Server 2008 puts virtual machines unless told otherwise.
+const (
+	DefaultRoot     = `C:\ProgramData\Microsoft\Windows\Hyper-V`
+	DefaultDiskRoot = `C:\Users\Public\Documents\Hyper-V\Virtual Hard Disks`
+)
+
+const (
+	machinesFolder  = "Virtual Machines"
+	snapshotsFolder = "Snapshots"
+	initialStore    = "InitialStore.xml"
+)
+
+// files names the files of a machine below its root.
+type files struct {
+	root string
+	id   [16]byte
+}
+
+func (f files) folder() string { return volume.Join(f.root, machinesFolder) }
+
+// config is the configuration file: `<root>\Virtual Machines\<GUID>.xml`.
+func (f files) config() string { return volume.Join(f.folder(), guid.Upper(f.id)+".xml") }
+
+// stateFolder holds the saved state.
+func (f files) stateFolder() string { return volume.Join(f.folder(), guid.Upper(f.id)) }
+
+// memory is the memory image of a saved machine.
+func (f files) memory() string { return volume.Join(f.stateFolder(), guid.Upper(f.id)+".bin") }
+
+// devices is the device state of a saved machine.
+func (f files) devices() string { return volume.Join(f.stateFolder(), guid.Upper(f.id)+".vsv") }
+
+// filesOf tells where the files of a machine are whose configuration file has
+// the path.
+func filesOf(config string, id [16]byte) files {
+	return files{root: volume.Dir(volume.Dir(config)), id: id}
+}
+
+// sameVolume tells whether two paths begin with the same drive.
+func sameVolume(a, b string) bool {
+	x, _, errA := volume.Split(a)
+	y, _, errB := volume.Split(b)
+	return errA == nil && errB == nil && x != "" && x == y
+}

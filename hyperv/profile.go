@@ -1,0 +1,16 @@
+package hyperv
+
+import "github.com/shadowsim/shadowsim/guest"
+
+// A Profile is a version of Windows Server as far as backup goes. The zero value
+// is W2008.
+type Profile struct {
+	// Disks says which of the guest's disks and volumes can be snapshotted.
+	Disks guest.Rules
+	// CopyBackup makes the requestor inside the child run a copy backup, which
+	// leaves logs alone, instead of a full one.
+	CopyBackup bool
+}
+
+// W2008 is Windows Server 2008, the system that the document describes.
+var W2008 = Profile{}

@@ -1,0 +1,191 @@
+package hyperv
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/internal/xmlite"
+)
+
+// A deviceState is what stands in the .vsv file of a saved machine, beside the
+// memory image in the .bin file: which machine it is, and which disks it ran on.
+// The real file's form is not published; this one is the model's own.
+type deviceState struct {
+	Machine [16]byte
+	Memory  int64 // bytes of the memory image
+	Disks   []diskIdentity
+}
+
+// A diskIdentity is how a saved machine knows its disks again.
+type diskIdentity struct {
+	Slot Slot
+	ID   [16]byte
+}
+
+func (s *deviceState) encode() ([]byte, error) {
+	root := xmlite.NewElement("saved_state")
+	root.SetAttr("version", "1")
+	root.SetAttr("machine", guid.Upper(s.Machine))
+	root.SetAttr("memory", strconv.FormatInt(s.Memory, 10))
+	for _, d := range s.Disks {
+		e := xmlite.NewElement("disk")
+		e.SetAttr("bus", d.Slot.Bus.String())
+		e.SetAttr("controller", strconv.Itoa(d.Slot.Controller))
+		e.SetAttr("drive", strconv.Itoa(d.Slot.Drive))
+		e.SetAttr("id", guid.Upper(d.ID))
+		root.Children = append(root.Children, e)
+	}
+	w := &xmlite.Writer{Indent: "  "}
+	(&xmlite.Document{Root: root}).Write(w)
+	return w.Bytes()
+}
+
+func decodeDeviceState(file []byte) (*deviceState, error) {
+	doc, err := xmlite.Parse(bytes.NewReader(file), xmlite.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	r := doc.Root
+	if v, _ := r.Attr("version"); r.Name != "saved_state" || v != "1" {
+		return nil, errors.New("not a saved state of version 1")
+	}
+	s := &deviceState{}
+	if s.Machine, err = guidAttr(r, "machine"); err != nil {
+		return nil, err
+	}
+	if s.Memory, err = numberAttr(r, "memory", 1<<50); err != nil {
+		return nil, err
+	}
+	for _, e := range r.Elements() {
+		d, err := decodeDiskIdentity(e)
+		if err != nil {
+			return nil, err
+		}
+		s.Disks = append(s.Disks, d)
+	}
+	return s, nil
+}
+
+func decodeDiskIdentity(e *xmlite.Node) (d diskIdentity, err error) {
+	bus, _ := e.Attr("bus")
+	switch bus {
+	case "IDE":
+	case "SCSI":
+		d.Slot.Bus = SCSI
+	default:
+		return d, fmt.Errorf("%q is no bus", bus)
+	}
+	controller, err := numberAttr(e, "controller", maxDrive)
+	if err != nil {
+		return d, err
+	}
+	drive, err := numberAttr(e, "drive", maxDrive)
+	if err != nil {
+		return d, err
+	}
+	d.Slot.Controller, d.Slot.Drive = int(controller), int(drive)
+	d.ID, err = guidAttr(e, "id")
+	return d, err
+}
+
+func guidAttr(n *xmlite.Node, name string) ([16]byte, error) {
+	text, _ := n.Attr(name)
+	return guid.Parse(text)
+}
+
+func numberAttr(n *xmlite.Node, name string, limit int64) (int64, error) {
+	text, _ := n.Attr(name)
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || v < 0 || v > limit {
+		return 0, fmt.Errorf("%s=%q is out of range", name, text)
+	}
+	return v, nil
+}
+
+// writeSavedState puts memory and device state beside the configuration. On
+// failure nothing of them is left.
+func (h *Host) writeSavedState(f files, s *deviceState, memory *disk.Memory) (err error) {
+	v, folder, err := h.volumeOf(f.stateFolder())
+	if err != nil {
+		return err
+	}
+	text, err := s.encode()
+	if err != nil {
+		return err
+	}
+	if err := v.MkdirAll(folder); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.removeSavedState(f))
+		}
+	}()
+	_, bin, _ := h.volumeOf(f.memory())
+	if err := v.Adopt(bin, memory); err != nil {
+		return err
+	}
+	_, vsv, _ := h.volumeOf(f.devices())
+	return v.WriteFile(vsv, text)
+}
+
+// readSavedState reads what writeSavedState wrote; fs.ErrNotExist says that the
+// machine is not saved.
+func (h *Host) readSavedState(f files) (*deviceState, *disk.Memory, error) {
+	v, vsv, err := h.volumeOf(f.devices())
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := v.ReadFile(vsv)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := decodeDeviceState(text)
+	if err != nil {
+		return nil, nil, &Error{Op: "ReadSavedState", On: f.devices(), Err: err}
+	}
+	_, bin, _ := h.volumeOf(f.memory())
+	m, err := v.Open(bin)
+	if err != nil {
+		return nil, nil, &Error{Op: "ReadSavedState", On: f.memory(), Err: err}
+	}
+	defer func() { _ = m.Close() }()
+	if s.Machine != f.id || s.Memory != m.Size() {
+		return nil, nil, &Error{Op: "ReadSavedState", On: f.memory(), Err: errors.New("memory and device state do not belong together")}
+	}
+	return s, m.Bytes(), nil
+}
+
+// isSaved tells whether a machine has a saved state.
+func (h *Host) isSaved(f files) bool {
+	v, vsv, err := h.volumeOf(f.devices())
+	if err != nil {
+		return false
+	}
+	_, err = v.Stat(vsv)
+	return err == nil
+}
+
+// removeSavedState deletes a machine's saved state, if it has one.
+func (h *Host) removeSavedState(f files) error {
+	v, folder, err := h.volumeOf(f.stateFolder())
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{f.devices(), f.memory()} {
+		_, rest, _ := volume.Split(path)
+		if err := v.Remove(rest); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := v.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, volume.ErrDirNotEmpty) {
+		return err
+	}
+	return nil
+}

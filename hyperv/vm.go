@@ -1,0 +1,183 @@
+package hyperv
+
+import (
+	"context"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// A VM is a virtual machine that is registered on a host. What it is stands in
+// its configuration file and on its disks; the VM is what the management
+// service knows of it while it is registered.
+type VM struct {
+	host    *Host
+	actor   *sim.Actor // of the machine's worker process
+	config  *Configuration
+	path    string // of the configuration file
+	state   State
+	lock    string // the operation that holds the machine, or ""
+	busy    sim.Mutex
+	disks   []attachedDisk // while it executes
+	machine *guest.Machine // while it executes
+	frozen  *disk.Memory   // memory of a machine that came back paused
+}
+
+// An attachedDisk is a disk of a machine that executes.
+type attachedDisk struct {
+	drive Drive
+	kind  guest.DiskKind
+	guest.Disk
+	vhd *vhdDisk // nil for one that is no file
+}
+
+// ID is the machine's GUID.
+func (vm *VM) ID() [16]byte { return vm.config.ID }
+
+// Name is the name people know the machine by.
+func (vm *VM) Name() string { return vm.config.Name }
+
+// Host is where the machine is registered.
+func (vm *VM) Host() *Host { return vm.host }
+
+// State is what the machine is doing.
+func (vm *VM) State() State { return vm.state }
+
+// Configuration is a copy of the machine's configuration.
+func (vm *VM) Configuration() *Configuration { return vm.config.clone() }
+
+// ConfigurationPath is where the configuration file is.
+func (vm *VM) ConfigurationPath() string { return vm.path }
+
+// LockedBy names the operation that holds the machine, or is "".
+func (vm *VM) LockedBy() string { return vm.lock }
+
+// Guest is the operating system inside while it runs, and nil otherwise.
+func (vm *VM) Guest() *guest.Machine {
+	if vm.state != StateRunning {
+		return nil
+	}
+	return vm.machine
+}
+
+func (vm *VM) files() files { return filesOf(vm.path, vm.config.ID) }
+
+// linked tells whether the machine's configuration is somewhere else than in
+// the default location, so that a link leads to it (R52).
+func (h *Host) linked(path string, id [16]byte) bool {
+	return !volume.Equal(path, files{root: h.root, id: id}.config())
+}
+
+// Lock takes the machine for an operation such as an export, which other
+// operations have to leave alone; [ErrInUse] if one has it.
+func (vm *VM) Lock(operation string) error {
+	if vm.lock != "" {
+		return &Error{Op: "Lock", On: vm.Name(), State: vm.state, Err: ErrInUse}
+	}
+	vm.lock = operation
+	vm.emit("vm/lock", "", sim.S("by", operation))
+	return nil
+}
+
+// Unlock gives the machine back.
+func (vm *VM) Unlock() {
+	if vm.lock != "" {
+		vm.emit("vm/unlock", "", sim.S("by", vm.lock))
+		vm.lock = ""
+	}
+}
+
+func (vm *VM) emit(kind, rule string, attrs ...sim.Attr) {
+	vm.actor.Emit(kind, rule, append([]sim.Attr{sim.S("vm", vm.Name())}, attrs...)...)
+}
+
+func (vm *VM) setState(s State, rule string) {
+	if s == vm.state {
+		return
+	}
+	from := vm.state
+	vm.state = s
+	vm.emit("vm/state", rule, sim.S("from", from.String()), sim.S("to", s.String()))
+}
+
+// newVM makes the host's view of a machine; it is not registered yet.
+func (h *Host) newVM(c *Configuration, path string) *VM {
+	vm := &VM{host: h, config: c, path: path, state: StateOff}
+	vm.actor = h.actor.Child(c.Name)
+	vm.busy.Name = "the worker process of " + c.Name
+	if h.isSaved(vm.files()) {
+		vm.state = StateSaved
+	}
+	return vm
+}
+
+// worker is the actor of the machine's worker process; a new one if the last
+// died.
+func (vm *VM) worker() *sim.Actor {
+	if vm.actor.Dead() {
+		vm.actor = vm.host.actor.Child(vm.Name())
+	}
+	return vm.actor
+}
+
+// facts gathers what the decision about the machine's backup rests on.
+func (vm *VM) facts() Facts {
+	f := Facts{
+		State:            vm.state,
+		BackupOffered:    vm.config.BackupOffered,
+		SnapshotLocation: vm.config.SnapshotRoot,
+		DiskPaths:        vm.config.VHDPaths(),
+	}
+	if m := vm.Guest(); m != nil {
+		f.Guest = vm.guestFacts(m)
+	}
+	return f
+}
+
+// guestFacts asks the integration services, and reads the disks' own bytes for
+// what is on them.
+func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
+	service := m.System().Service(guest.BackupService)
+	g := &GuestFacts{
+		System:    string(m.System().OS),
+		Supported: m.System().OS.Supports(guest.BackupService),
+		Installed: service.Installed,
+		Running:   service.Running,
+		Protocol:  true,
+	}
+	for i, d := range vm.disks {
+		if d.vhd == nil { // not in the backup, and not for the host to see
+			continue
+		}
+		layout, err := guest.ReadLayout(d, d.Size())
+		if err != nil {
+			layout = nil
+		}
+		for _, fact := range guest.Judge(vm.host.profile.Disks, layout) {
+			fact.Disk = i
+			g.Disks = append(g.Disks, fact)
+		}
+	}
+	return g
+}
+
+// Decide tells how the writer would back the machine up as things stand, and
+// why not by a snapshot inside the child (R4, R10).
+func (vm *VM) Decide() Decision { return vm.host.profile.Decide(vm.facts()) }
+
+// call runs fn in the machine's worker process, one operation at a time.
+func (vm *VM) call(ctx context.Context, name string, fn func(ctx context.Context) error) error {
+	return vm.worker().Call(ctx, name, func(ctx context.Context) error {
+		if err := vm.busy.Lock(ctx); err != nil {
+			return err
+		}
+		defer vm.busy.Unlock()
+		return fn(ctx)
+	})
+}
+
+// String names the machine with its GUID.
+func (vm *VM) String() string { return vm.Name() + " {" + guid.Upper(vm.config.ID) + "}" }

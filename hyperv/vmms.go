@@ -1,0 +1,87 @@
+package hyperv
+
+import (
+	"context"
+
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// ManagementService is the display name of the service that the writer belongs
+// to (R22).
+const ManagementService = "Hyper-V Virtual Machine Management"
+
+// A managementService is the process vmms.exe: the writer lives in it, and a
+// restart makes a new instance of the writer. What the writer did and has to
+// undo stands on the host and outlives the process.
+type managementService struct {
+	host   *Host
+	actor  *sim.Actor // nil when the service is stopped
+	writer *Writer
+	sub    *vss.Subscription
+}
+
+func (s *managementService) running() bool { return s.actor != nil && !s.actor.Dead() }
+
+// start starts the process and subscribes the writer.
+func (s *managementService) start() error {
+	if s.running() {
+		return nil
+	}
+	s.actor = s.host.actor.Child("vmms")
+	s.writer = NewWriter(s.host, s.host.Management())
+	sub, err := s.host.service.Subscribe(s.writer, s.writer.config(s.actor))
+	if err != nil {
+		return err
+	}
+	s.sub = sub
+	s.actor.Emit("service/start", "R22", sim.S("service", ManagementService))
+	return nil
+}
+
+// stop ends the process. The machines go on.
+func (s *managementService) stop() {
+	if s.running() {
+		s.actor.Emit("service/stop", "R22", sim.S("service", ManagementService))
+		s.sub.Unsubscribe()
+		s.actor.Kill()
+	}
+	s.actor = nil
+}
+
+// ManagementRunning tells whether the management service runs; without it the
+// host has no Hyper-V writer (R22).
+func (h *Host) ManagementRunning() bool { return h.vmms.running() }
+
+// StartManagement starts the management service. It first undoes what an
+// earlier run of the service left behind when it died: machines that its writer
+// saved come back, snapshots inside guests are deleted, locks are given up.
+func (h *Host) StartManagement(ctx context.Context) error {
+	return h.call(ctx, "start vmms", func(ctx context.Context) error {
+		if h.vmms.running() {
+			return nil
+		}
+		err := h.undo.unwind(ctx, h.Management())
+		if e := h.vmms.start(); e != nil {
+			return e
+		}
+		return err
+	})
+}
+
+// StopManagement stops the management service. Machines go on as they are.
+func (h *Host) StopManagement(ctx context.Context) error {
+	return h.call(ctx, "stop vmms", func(context.Context) error {
+		h.vmms.stop()
+		return nil
+	})
+}
+
+// Writer is the host's Hyper-V writer, or nil while the management service does
+// not run.
+func (h *Host) Writer() *Writer {
+	if !h.vmms.running() {
+		return nil
+	}
+	return h.vmms.writer
+}

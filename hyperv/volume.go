@@ -1,0 +1,86 @@
+package hyperv
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// A hostVolume is a volume of the host as its Volume Shadow Copy Service sees
+// it, with the gate that holds writes at the instant of a shadow copy.
+type hostVolume struct {
+	*volume.Volume
+	letter string // "D"
+	gate   sim.Gate
+}
+
+var _ vss.Volume = (*hostVolume)(nil)
+
+// Name is the root path: `D:\`.
+func (v *hostVolume) Name() string { return v.letter + `:\` }
+
+// FlushAndHold makes every write wait until Release. Nothing is cached, so there
+// is nothing to flush.
+func (v *hostVolume) FlushAndHold(context.Context) error {
+	v.gate.Shut()
+	return nil
+}
+
+// Release lets writes go on.
+func (v *hostVolume) Release() { v.gate.Open() }
+
+// CreateShadow takes the shadow copy, in constant time.
+func (v *hostVolume) CreateShadow(_ context.Context, id [16]byte) error {
+	return v.Volume.CreateShadow(id)
+}
+
+// SealShadow makes a shadow copy read-only.
+func (v *hostVolume) SealShadow(_ context.Context, id [16]byte) error {
+	return v.Volume.SealShadow(id)
+}
+
+// DeleteShadow forgets a shadow copy.
+func (v *hostVolume) DeleteShadow(_ context.Context, id [16]byte) error {
+	return v.Volume.DeleteShadow(id)
+}
+
+// pass waits while writes are held. A virtual machine's disk calls it from
+// whichever process writes.
+func (v *hostVolume) pass(w *sim.World) error {
+	if !v.gate.IsShut() {
+		return nil
+	}
+	ctx := w.Current()
+	if ctx == nil {
+		return &Error{Op: "Write", On: v.Name(), Err: errHeld}
+	}
+	return v.gate.Pass(ctx)
+}
+
+var errHeld = errors.New("writes are held, and nobody runs who could wait")
+
+// volumeOf finds the volume a path lies on and the path within.
+func (h *Host) volumeOf(path string) (*hostVolume, string, error) {
+	letter, rest, err := volume.Split(path)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, v := range h.volumes {
+		if v.letter == letter {
+			return v, rest, nil
+		}
+	}
+	return nil, "", &fs.PathError{Op: "open", Path: path, Err: volume.ErrPathNotFound}
+}
+
+// Volume returns the volume with the drive letter ("D" or "D:"), or nil.
+func (h *Host) Volume(letter string) *volume.Volume {
+	if v, _, err := h.volumeOf(letter[:min(1, len(letter))] + `:\`); err == nil {
+		return v.Volume
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package hyperv
+
+import (
+	"github.com/shadowsim/shadowsim/disk/volume"
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss"
+)
+
+// component describes a machine: its name is the GUID, its caption tells the
+// method that would be used now.
+func (w *Writer) component(m Machine) vss.ComponentInfo {
+	d := w.host.profile.Decide(m.Facts)
+	c := vss.ComponentInfo{
+		ComponentKey: vss.ComponentKey{Name: guid.Upper(m.ID)},
+		Type:         vss.ComponentFileGroup,
+		Caption:      d.Method.Caption(m.Name()),
+		Selectable:   true,
+	}
+	f := filesOf(m.Path, m.ID)
+	add := func(path, spec string) {
+		c.Files = append(c.Files, vss.FileSet{FileSpec: vss.FileSpec{Path: path, Spec: spec}})
+	}
+	add(volume.Dir(f.config()), volume.Base(f.config()))
+	// What the folder holds depends on whether the machine is saved when the
+	// shadow copy is taken; it may be missing or empty.
+	add(f.stateFolder(), "*")
+	for _, path := range m.Configuration.VHDPaths() {
+		add(volume.Dir(path), volume.Base(path))
+	}
+	return c
+}
+
+func (w *Writer) storeComponent() vss.ComponentInfo {
+	return vss.ComponentInfo{
+		ComponentKey: vss.ComponentKey{Name: initialStoreComponent},
+		Type:         vss.ComponentFileGroup,
+		Caption:      "Initial Store",
+		Selectable:   true,
+		Files:        []vss.FileSet{{FileSpec: vss.FileSpec{Path: w.host.root, Spec: initialStore}}},
+	}
+}

@@ -1,0 +1,147 @@
+package hyperv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// PrepareSnapshot brings every machine of the backup into a state in which its
+// files can be copied: it saves the ones backed up in the saved state, and has
+// the guests of the others take snapshots of themselves. It returns when the last
+// is done (R25 to R28). If one fails, all that was done is undone and no machine
+// is backed up (R38).
+func (w *Writer) PrepareSnapshot(ctx context.Context, ev *vss.PrepareSnapshotEvent) error {
+	s := w.sessions[ev.SessionID()]
+	if s == nil { // nothing of this writer was chosen
+		return nil
+	}
+	err := w.decide(ctx, ev, s)
+	if err == nil {
+		err = w.carryOut(ctx, s)
+	}
+	if err != nil {
+		sim.Emit(ctx, "hyperv/undo", "R38", sim.S("because", err.Error()))
+		delete(w.sessions, s.id)
+		if e := w.host.undo.unwindSession(ctx, w.manage, s.id); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// decide chooses the method for every machine, as it stands now, and refuses
+// what cannot work before anything is changed.
+func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *writerSession) error {
+	for _, m := range s.members {
+		now, err := w.manage.Machine(ctx, m.ID)
+		if err != nil {
+			return failure(vss.ErrWriterErrorNonRetryable, m.Name(), err)
+		}
+		m.Machine, m.prior = now, now.State
+		m.decision = w.host.profile.Decide(now.Facts)
+		sim.Emit(ctx, "hyperv/decide", "R4", sim.S("vm", m.Name()), sim.S("method", m.decision.Method.String()), sim.S("reasons", reasonsText(m.decision)))
+		w.noteExcluded(ctx, m)
+		if missing := volumesMissing(ev, now); len(missing) > 0 {
+			return failure(vss.ErrWriterErrorInconsistentSnapshot, m.Name(), fmt.Errorf("the shadow copy set lacks %s", strings.Join(missing, ", ")))
+		}
+		switch {
+		case m.decision.Method == MethodNone && m.decision.Has(ReasonTransition):
+			return failure(vss.ErrWriterErrorRetryable, m.Name(), fmt.Errorf("the machine is %v", now.State))
+		case m.decision.Method == MethodNone:
+			return failure(vss.ErrWriterErrorNonRetryable, m.Name(), fmt.Errorf("the machine is %v", now.State))
+		case m.decision.Method == MethodChildSnapshot && ev.Context().Attributes()&vss.AttrNoAutoRecovery != 0:
+			return failure(vss.ErrWriterErrorRetryable, m.Name(), errNoAutoRecovery)
+		}
+	}
+	return nil
+}
+
+var errNoAutoRecovery = errors.New("the context has VSS_VOLSNAP_ATTR_NO_AUTORECOVERY, but the shadow copy has to be rolled back (R36)")
+
+func reasonsText(d Decision) string {
+	var parts []string
+	for _, r := range d.Reasons {
+		parts = append(parts, r.String())
+	}
+	return strings.Join(parts, "; ")
+}
+
+// noteExcluded tells which disks of a machine are not in the backup.
+func (w *Writer) noteExcluded(ctx context.Context, m *member) {
+	for _, d := range m.Configuration.Drives {
+		if d.Kind == DrivePassThrough {
+			sim.Emit(ctx, "hyperv/excluded-disk", "R39", sim.S("vm", m.Name()), sim.S("disk", d.Path))
+		}
+	}
+	for _, name := range m.Configuration.Initiators {
+		sim.Emit(ctx, "hyperv/excluded-disk", "R40", sim.S("vm", m.Name()), sim.S("disk", name))
+	}
+}
+
+// carryOut saves machines first and then asks the guests, one after another in
+// the order the machines were created.
+func (w *Writer) carryOut(ctx context.Context, s *writerSession) error {
+	for _, m := range s.members {
+		if m.decision.Method == MethodSavedState {
+			if err := w.save(ctx, s, m); err != nil {
+				return failure(writerCode(err, vss.ErrWriterErrorNonRetryable), m.Name(), err)
+			}
+		}
+	}
+	for _, m := range s.members {
+		if m.decision.Method == MethodChildSnapshot {
+			if err := w.snapshot(ctx, s, m); err != nil {
+				return failure(snapshotCode(err), m.Name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+func (w *Writer) save(ctx context.Context, s *writerSession, m *member) error {
+	sim.Emit(ctx, "hyperv/save", "R25", sim.S("vm", m.Name()), sim.S("from", m.prior.String()))
+	if err := w.manage.Save(ctx, m.ID); err != nil {
+		return err
+	}
+	w.host.undo.push(undoEntry{kind: undoSaved, session: s.id, vm: m.ID, name: m.Name(), to: m.prior})
+	return nil
+}
+
+// How long it takes until the host knows that a guest is done, between the two
+// bounds; the guest's programs go on meanwhile. The figures are the model's own.
+const minAnswer, maxAnswer = 200 * time.Millisecond, 800 * time.Millisecond
+
+func (w *Writer) snapshot(ctx context.Context, s *writerSession, m *member) error {
+	sim.Emit(ctx, "hyperv/child-snapshot", "R26", sim.S("vm", m.Name()))
+	r, err := w.manage.Requestor(ctx, m.ID)
+	if err != nil {
+		return err
+	}
+	taken, err := r.Snapshot(ctx, guest.SnapshotOptions{Copy: w.host.profile.CopyBackup})
+	if err != nil {
+		return err
+	}
+	w.host.undo.push(undoEntry{kind: undoSnapshot, session: s.id, vm: m.ID, name: m.Name(), copies: taken.Copies})
+	if err := sim.Sleep(ctx, sim.Latency(ctx, "answer of "+m.Name(), minAnswer, maxAnswer)); err != nil {
+		return err
+	}
+	sim.Emit(ctx, "hyperv/child-snapshot.end", "R28", sim.S("vm", m.Name()), sim.N("copies", len(taken.Copies)))
+	return nil
+}
+
+// snapshotCode is what the requester sees when a guest fails: a time-out is
+// reported as one, a guest's writer with a writer's code, and what cannot work
+// next time either as not retryable.
+func snapshotCode(err error) vss.HRESULT {
+	if errors.Is(err, guest.ErrTimeout) {
+		return vss.ErrWriterErrorTimeout
+	}
+	return writerCode(err, vss.ErrWriterErrorNonRetryable)
+}

@@ -1,0 +1,53 @@
+package requester
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A Directory is a directory of the computer the program runs on, as [Files].
+// Nothing outside of it is reached, whatever links it holds.
+type Directory struct{ root *os.Root }
+
+var _ Files = (*Directory)(nil)
+
+// OpenDirectory opens a directory, and makes it if it is missing. Close it.
+func OpenDirectory(path string) (*Directory, error) {
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Directory{root}, nil
+}
+
+// Close ends the use of the directory.
+func (d *Directory) Close() error { return d.root.Close() }
+
+// Open opens a file or directory for reading.
+func (d *Directory) Open(name string) (fs.File, error) { return d.root.FS().Open(name) }
+
+// Create makes an empty file or empties the one that is there.
+func (d *Directory) Create(name string) (io.WriteCloser, error) {
+	return d.root.Create(filepath.FromSlash(name))
+}
+
+// Mkdir makes a directory.
+func (d *Directory) Mkdir(name string) error { return d.root.Mkdir(filepath.FromSlash(name), 0o777) }
+
+// Symlink makes a symbolic link whose target is kept as it is given.
+func (d *Directory) Symlink(target, link string) error {
+	return d.root.Symlink(target, filepath.FromSlash(link))
+}
+
+// Remove removes a file, a link or an empty directory.
+func (d *Directory) Remove(name string) error { return d.root.Remove(filepath.FromSlash(name)) }
+
+// Rename gives a file or directory another name.
+func (d *Directory) Rename(old, new string) error {
+	return d.root.Rename(filepath.FromSlash(old), filepath.FromSlash(new))
+}

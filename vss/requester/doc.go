@@ -1,0 +1,23 @@
+// Package requester is a correct reference requester: it backs up any writers to
+// any tree of files, and restores them from there.
+//
+//	r := &requester.Backup{Service: host.VSS(), Target: target}
+//	result, err := r.Run(ctx)
+//	...
+//	restore := &requester.Restore{Service: host.VSS(), Source: target, Destination: host.Files()}
+//	report, err := restore.Run(ctx)
+//
+// A backup chooses components, puts all volumes they need into one shadow copy
+// set, looks at every writer's status after every phase, copies the files out of
+// the shadow copies and stores the documents beside them. A restore brings back
+// what is chosen, tells the writers how it went, component by component, and
+// never writes a file of a writer that refused.
+//
+// It knows nothing of any particular writer. The order of calls follows
+// "Overview of Processing a Backup Under VSS" and "Overview of Processing a
+// Restore Under VSS".
+//
+// Below a target stand BackupComponents.xml, a directory Writers with the
+// metadata document of each writer, and a directory files with the files under
+// their original paths: D:\VMs\a.vhd is files/D/VMs/a.vhd.
+package requester

@@ -1,0 +1,306 @@
+package requester
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Memory is a tree of files in memory, as [Files]. Runs of zeros take no room.
+// The zero Memory is empty and ready. It keeps no times and no attributes, and
+// names are case-sensitive.
+type Memory struct{ root node }
+
+var _ Files = (*Memory)(nil)
+
+// A node is a file, a directory or a link.
+type node struct {
+	mode   fs.FileMode
+	target string           // of a link
+	kids   map[string]*node // of a directory
+	size   int64            // of a file
+	pages  map[int64][]byte // of a file; pages that are not there are zero
+}
+
+const pageSize = 1 << 16
+
+// node finds a node, or returns nil. Links are not followed.
+func (m *Memory) node(name string) *node {
+	m.root.mode = fs.ModeDir | 0o777
+	n := &m.root
+	if name == "." {
+		return n
+	}
+	for elem := range strings.SplitSeq(name, "/") {
+		if n = n.kids[elem]; n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
+// put adds a node below a directory that exists.
+func (m *Memory) put(op, name string, n *node) error {
+	if !fs.ValidPath(name) || name == "." {
+		return &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	parent := m.node(path.Dir(name))
+	if parent == nil || !parent.mode.IsDir() {
+		return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	}
+	if parent.kids == nil {
+		parent.kids = make(map[string]*node)
+	}
+	parent.kids[path.Base(name)] = n
+	return nil
+}
+
+// take removes a node that exists from its directory.
+func (m *Memory) take(name string) { delete(m.node(path.Dir(name)).kids, path.Base(name)) }
+
+// Create makes an empty file or empties the one that is there.
+func (m *Memory) Create(name string) (io.WriteCloser, error) {
+	if n := m.node(name); n != nil && !n.mode.IsRegular() {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
+	}
+	n := &node{mode: 0o666, pages: make(map[int64][]byte)}
+	if err := m.put("create", name, n); err != nil {
+		return nil, err
+	}
+	return &memoryWriter{n: n}, nil
+}
+
+// Mkdir makes a directory.
+func (m *Memory) Mkdir(name string) error {
+	if m.node(name) != nil {
+		return &fs.PathError{Op: "mkdir", Path: name, Err: fs.ErrExist}
+	}
+	return m.put("mkdir", name, &node{mode: fs.ModeDir | 0o777})
+}
+
+// Symlink makes a symbolic link. Nothing here follows it.
+func (m *Memory) Symlink(target, link string) error {
+	if m.node(link) != nil {
+		return &fs.PathError{Op: "symlink", Path: link, Err: fs.ErrExist}
+	}
+	return m.put("symlink", link, &node{mode: fs.ModeSymlink | 0o777, target: target})
+}
+
+// Remove removes a file, a link or an empty directory.
+func (m *Memory) Remove(name string) error {
+	n := m.node(name)
+	switch {
+	case n == nil:
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	case name == "." || len(n.kids) > 0:
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrInvalid}
+	}
+	m.take(name)
+	return nil
+}
+
+// Rename gives a file, a link or a directory with all below it another name,
+// which must be free.
+func (m *Memory) Rename(old, new string) error {
+	n := m.node(old)
+	switch {
+	case n == nil:
+		return &fs.PathError{Op: "rename", Path: old, Err: fs.ErrNotExist}
+	case m.node(new) != nil:
+		return &fs.PathError{Op: "rename", Path: new, Err: fs.ErrExist}
+	case old == "." || strings.HasPrefix(new, old+"/"):
+		return &fs.PathError{Op: "rename", Path: new, Err: fs.ErrInvalid}
+	}
+	if err := m.put("rename", new, n); err != nil {
+		return err
+	}
+	m.take(old)
+	return nil
+}
+
+func (n *node) entries() []fs.DirEntry {
+	list := make([]fs.DirEntry, 0, len(n.kids))
+	for _, name := range slices.Sorted(maps.Keys(n.kids)) {
+		list = append(list, fs.FileInfoToDirEntry(memoryInfo{name, n.kids[name]}))
+	}
+	return list
+}
+
+// Open opens a file or directory for reading.
+func (m *Memory) Open(name string) (fs.File, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	n := m.node(name)
+	if n == nil || n.mode&fs.ModeSymlink != 0 {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	f := &memoryFile{info: memoryInfo{path.Base(name), n}}
+	if n.mode.IsDir() {
+		return &memoryDir{memoryFile: f, entries: n.entries()}, nil
+	}
+	f.SectionReader = io.NewSectionReader(n, 0, n.size)
+	return f, nil
+}
+
+// ReadLink returns the target of a link.
+func (m *Memory) ReadLink(name string) (string, error) {
+	n := m.node(name)
+	if n == nil || n.mode&fs.ModeSymlink == 0 {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
+	}
+	return n.target, nil
+}
+
+// Lstat describes a file, a directory or a link.
+func (m *Memory) Lstat(name string) (fs.FileInfo, error) {
+	n := m.node(name)
+	if n == nil || !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "lstat", Path: name, Err: fs.ErrNotExist}
+	}
+	return memoryInfo{path.Base(name), n}, nil
+}
+
+// ReadAt reads from a file's pages.
+func (n *node) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) && off < n.size {
+		in := off % pageSize
+		part := p[done:min(int64(len(p)), int64(done)+min(pageSize-in, n.size-off))]
+		if page := n.pages[off/pageSize]; page != nil {
+			copy(part, page[in:])
+		} else {
+			clear(part)
+		}
+		done += len(part)
+		off += int64(len(part))
+	}
+	if done < len(p) {
+		return done, io.EOF
+	}
+	return done, nil
+}
+
+func (n *node) writeAt(p []byte, off int64) {
+	for len(p) > 0 {
+		in := off % pageSize
+		part := p[:min(int64(len(p)), pageSize-in)]
+		page := n.pages[off/pageSize]
+		if page == nil && !zero(part) {
+			page = make([]byte, pageSize)
+			n.pages[off/pageSize] = page
+		}
+		if page != nil {
+			copy(page[in:], part)
+		}
+		p, off = p[len(part):], off+int64(len(part))
+	}
+	n.size = max(n.size, off)
+}
+
+func zero(p []byte) bool {
+	for len(p) > 0 {
+		k := min(len(p), len(zeros))
+		if !bytes.Equal(p[:k], zeros[:k]) {
+			return false
+		}
+		p = p[k:]
+	}
+	return true
+}
+
+var zeros [4096]byte
+
+// A memoryWriter writes a file. It can leave holes, as an operating system's
+// file can, so that a sparse source is copied as one.
+type memoryWriter struct {
+	n   *node
+	pos int64
+}
+
+func (w *memoryWriter) Write(p []byte) (int, error) {
+	w.n.writeAt(p, w.pos)
+	w.pos += int64(len(p))
+	return len(p), nil
+}
+
+func (w *memoryWriter) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += w.pos
+	case io.SeekEnd:
+		offset += w.n.size
+	}
+	if offset < 0 {
+		return 0, fs.ErrInvalid
+	}
+	w.pos = offset
+	return offset, nil
+}
+
+// Truncate changes the size.
+func (w *memoryWriter) Truncate(size int64) error {
+	if size < 0 {
+		return fs.ErrInvalid
+	}
+	for at := range w.n.pages {
+		if at*pageSize >= size {
+			delete(w.n.pages, at)
+		}
+	}
+	if page := w.n.pages[size/pageSize]; page != nil {
+		clear(page[size%pageSize:])
+	}
+	w.n.size = size
+	return nil
+}
+
+func (w *memoryWriter) Close() error { return nil }
+
+// A memoryFile reads a file.
+type memoryFile struct {
+	*io.SectionReader
+	info memoryInfo
+}
+
+func (f *memoryFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *memoryFile) Close() error               { return nil }
+
+// A memoryDir lists a directory as it was when it was opened.
+type memoryDir struct {
+	*memoryFile
+	entries []fs.DirEntry
+}
+
+func (d *memoryDir) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: d.info.name, Err: fs.ErrInvalid}
+}
+
+func (d *memoryDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		n = len(d.entries)
+	} else if len(d.entries) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(d.entries))
+	list := d.entries[:n]
+	d.entries = d.entries[n:]
+	return list, nil
+}
+
+type memoryInfo struct {
+	name string
+	n    *node
+}
+
+func (i memoryInfo) Name() string       { return i.name }
+func (i memoryInfo) Size() int64        { return i.n.size }
+func (i memoryInfo) Mode() fs.FileMode  { return i.n.mode }
+func (i memoryInfo) ModTime() time.Time { return time.Time{} }
+func (i memoryInfo) IsDir() bool        { return i.n.mode.IsDir() }
+func (i memoryInfo) Sys() any           { return nil }
