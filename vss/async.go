@@ -13,6 +13,7 @@ type Async struct {
 	task      *task
 	over      sim.Signal
 	err       error
+	firm      bool // cannot be cancelled
 	cancelled bool // Cancel was called, or the requester gave up
 }
 
@@ -65,6 +66,9 @@ func (a *Async) Cancel(ctx context.Context) (HRESULT, error) {
 		if a.over.IsSet() {
 			h = a.status()
 			return nil
+		}
+		if a.firm {
+			return fail("Cancel", a.method, ErrNotSupported, "the operation cannot be cancelled")
 		}
 		a.stop()
 		return a.over.Wait(ctx)

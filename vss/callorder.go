@@ -63,7 +63,7 @@ var backupRules = []CallRule{
 	{Method: "BackupComplete", From: copying, To: PhaseCompleted, Fails: PhaseCompleted, Needs: FactWriters},
 	{Method: "AbortBackup", From: []Phase{PhaseSetStarted, PhasePrepared, PhaseSnapped, PhaseFailed}, To: PhaseAborted, Asks: true},
 	{Method: "AbortBackup", From: []Phase{PhaseBackup, PhaseGathered, PhaseCompleted, PhaseAborted, PhaseCatalogue, PhaseImported}, Stays: true},
-	{Method: "ImportSnapshots", From: []Phase{PhaseBackup}, To: PhaseImported, Needs: FactImportable},
+	{Method: "ImportSnapshots", From: []Phase{PhaseBackup}, To: PhaseImported, Needs: FactStored},
 }
 
 var restoreRules = []CallRule{
@@ -111,7 +111,7 @@ var catalogueRules = []CallRule{
 	{Method: "BreakSnapshotSet", From: inBackup, Stays: true, Asks: true},
 	{Method: "ExposeSnapshot", From: inBackup, Stays: true},
 	{Method: "UnexposeSnapshot", From: inBackup, Stays: true},
-	{Method: "RevertToSnapshot", From: inBackup, Stays: true, Asks: true},
+	{Method: "RevertToSnapshot", From: inBackup, Stays: true},
 	{Method: "QueryRevertStatus", From: initialised, Stays: true},
 	{Method: "Query", From: []Phase{PhaseBackup, PhaseCatalogue}, To: PhaseCatalogue},
 	{Method: "Query", From: []Phase{PhaseGathered, PhaseSetStarted, PhasePrepared, PhaseSnapped, PhaseFailed, PhaseCompleted, PhaseAborted, PhaseImported}, Stays: true},

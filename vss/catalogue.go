@@ -31,9 +31,17 @@ type SnapshotProperties struct {
 // A snapshot is a finished shadow copy that the service knows.
 type snapshot struct {
 	SnapshotProperties
-	volume   Volume
+	volume   Volume // nil for an imported one
 	provider *provider
 	owner    *BackupComponents // nil for one that was there when the service started
+}
+
+// on names the copy's volume, or where it was imported from.
+func (c *snapshot) on() string {
+	if c.volume == nil {
+		return c.OriginalVolumeName
+	}
+	return c.volume.Name()
 }
 
 // Snapshots lists the shadow copies of the machine, oldest first.
@@ -85,13 +93,13 @@ func (s *Service) snapshotByID(id guid.GUID) *snapshot {
 	return nil
 }
 
-// Open gives access to the files of a shadow copy by its device name, with or
-// without a backslash at the end. Devices exist from PostSnapshot on. An unknown
+// Open gives access to the files of a shadow copy by its device name, or the name
+// it is exposed by, with or without a backslash at the end. Devices exist from PostSnapshot on. An unknown
 // one is [ErrObjectNotFound].
 func (s *Service) Open(device string) (fs.FS, error) {
 	name := strings.TrimSuffix(device, `\`)
 	for _, c := range s.snapshots {
-		if strings.EqualFold(c.DeviceObject, name) {
+		if strings.EqualFold(c.DeviceObject, name) || c.ExposedName != "" && strings.EqualFold(c.ExposedName, name) {
 			return s.open(c.provider, c.SnapshotID, device)
 		}
 	}
@@ -204,13 +212,17 @@ func (s *Service) chosen(op string, id guid.GUID, t ObjectType) ([]*snapshot, er
 }
 
 func (s *Service) deleteSnapshot(ctx context.Context, c *snapshot) error {
-	err := s.callProvider(ctx, providerCall{p: c.provider, point: PointProviderDelete, on: c.volume.Name(),
+	err := s.callProvider(ctx, providerCall{p: c.provider, point: PointProviderDelete, on: c.on(),
 		fn: func(ctx context.Context) error { return c.provider.DeleteSnapshot(ctx, c.SnapshotID) }})
 	if err == nil || HRESULTOf(err) == ErrObjectNotFound {
-		s.snapshots = slices.DeleteFunc(s.snapshots, func(o *snapshot) bool { return o == c })
+		s.forgetSnapshot(c)
 		return nil
 	}
 	return err
+}
+
+func (s *Service) forgetSnapshot(c *snapshot) {
+	s.snapshots = slices.DeleteFunc(s.snapshots, func(o *snapshot) bool { return o == c })
 }
 
 // releaseCopies deletes the copies that do not outlive their requester. One that

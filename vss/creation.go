@@ -81,6 +81,9 @@ func (b *BackupComponents) create(base, work context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.describe(work); err != nil {
+		return err
+	}
 	return b.awaitAborts(work)
 }
 
@@ -199,6 +202,9 @@ func (b *BackupComponents) finish() {
 	s := b.service
 	b.created = true
 	for _, m := range b.members {
+		if b.context.Attributes()&AttrTransportable != 0 {
+			continue // another machine imports it
+		}
 		s.snapshots = append(s.snapshots, &snapshot{
 			volume: m.volume, provider: m.provider, owner: b,
 			SnapshotProperties: SnapshotProperties{

@@ -37,6 +37,10 @@ const (
 	PointProviderPostFinalCommit sim.Point = "provider/post-final-commit"
 	PointProviderAbort           sim.Point = "provider/abort"
 	PointProviderDelete          sim.Point = "provider/delete"
+	PointProviderBreak           sim.Point = "provider/break"
+	PointProviderDescribe        sim.Point = "provider/describe"
+	PointProviderImport          sim.Point = "provider/import"
+	PointProviderResync          sim.Point = "provider/resync"
 )
 
 // The fault points of volumes: asked by the service for its own path, a slash and
@@ -101,6 +105,10 @@ func providerPoints() []sim.FaultPoint {
 		{Point: PointProviderPostFinalCommit, Doc: "the set fails when the writers have seen the copies", Outcomes: with()},
 		{Point: PointProviderAbort, Doc: "the provider does not take the set back", Outcomes: with()},
 		{Point: PointProviderDelete, Doc: "the provider does not delete a copy", Outcomes: with()},
+		{Point: PointProviderBreak, Doc: "the provider does not break a set off", Outcomes: with()},
+		{Point: PointProviderDescribe, Doc: "the provider cannot describe a transportable copy", Outcomes: with()},
+		{Point: PointProviderImport, Doc: "the provider does not import a copy", Outcomes: with()},
+		{Point: PointProviderResync, Doc: "the provider does not write a copy back", Outcomes: with()},
 	}
 }
 

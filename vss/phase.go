@@ -48,13 +48,13 @@ const (
 	FactWriters                         // writers take part in the context
 	FactCreatable                       // shadow copies can be made in the context
 	FactContextUnset                    // SetContext was not called
-	FactImportable                      // the document holds a transportable set
+	FactStored                          // the document was stored by another object
 
 	noFacts Facts = 0
 )
 
 var factNames = []string{"SetBackupState", "component mode", "GatherWriterMetadata", "PrepareForBackup", "GatherWriterStatus",
-	"a context with writers", "a context to create in", "no SetContext before", "a transportable set"}
+	"a context with writers", "a context to create in", "no SetContext before", "a stored document"}
 
 // String lists the facts.
 func (f Facts) String() string {

@@ -61,10 +61,11 @@ type BackupComponents struct {
 
 	setID      guid.GUID
 	members    []*member
-	told       bool        // the writers heard of the set
-	posting    bool        // PostSnapshot has begun
-	finalizing bool        // PostFinalCommitSnapshots has begun
-	created    bool        // the copies are there
+	told       bool // the writers heard of the set
+	posting    bool // PostSnapshot has begun
+	finalizing bool // PostFinalCommitSnapshots has begun
+	created    bool // the copies are there
+	recovery   []recovery
 	aborting   []*delivery // Aborts that run beside
 }
 
@@ -132,7 +133,7 @@ func (b *BackupComponents) facts() Facts {
 		{b.context.Writers() && b.context != ContextAll, FactWriters},
 		{b.context != ContextAll, FactCreatable},
 		{!b.contextSet, FactContextUnset},
-		{b.stored && b.doc != nil && len(b.doc.Snapshots) > 0, FactImportable},
+		{b.stored, FactStored},
 	} {
 		if is.true {
 			f |= is.fact

@@ -82,6 +82,8 @@ type Service struct {
 	snapshots []*snapshot // oldest first
 	creating  *BackupComponents
 	devices   int
+	reverts   []revert
+	resyncing bool
 }
 
 // NewService starts the service of a machine as a process of a. The system
