@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // An Actor is a part of the world that runs, stops and dies as one: a host, a
@@ -14,57 +16,75 @@ type Actor struct {
 	w        *World
 	parent   *Actor
 	path     string
-	names    map[string]int
-	counts   map[string]uint64 // processes started, by name
+	base     string         // the last part of the path as it was asked for
+	names    map[string]int // of children, by base
+	counts   []nameCount    // of processes started, by name
 	children []*Actor
 	procs    []*Proc
 	pauses   int // its own and its ancestors'
 	paused   bool
 	dead     bool
-	onKill   []func()
+	closed   bool
+	onKill   []*killHook
 	hash     uint64 // of the path
 	history  uint64 // of what it took part in, for a search
 }
 
 // Child adds an actor below a. Its path is a's path, a slash and the name, with
-// slashes, blanks, '#', '=', '*' and '%' in the name escaped as in a URL. A
-// second child of one name gets "#2" behind it, a third "#3". A child of a dead
-// actor is dead.
+// slashes, '#', '=', '*', '%', blanks and what cannot be printed escaped as in a
+// URL. A second child of one name gets "#2" behind it, a third "#3". A child of a
+// dead actor is dead.
 func (a *Actor) Child(name string) *Actor {
-	name = escape(name)
+	base := escape(name)
 	if a.names == nil {
 		a.names = make(map[string]int)
 	}
-	a.names[name]++
-	if n := a.names[name]; n > 1 {
-		name += "#" + strconv.Itoa(n)
+	a.names[base]++
+	path := base
+	if n := a.names[base]; n > 1 {
+		path += "#" + strconv.Itoa(n)
 	}
-	path := name
 	if a.path != "" {
-		path = a.path + "/" + name
+		path = a.path + "/" + path
 	}
-	c := &Actor{w: a.w, parent: a, path: path, pauses: a.pauses, dead: a.dead, hash: hashString(offset64, path)}
+	c := &Actor{w: a.w, parent: a, path: path, base: base, pauses: a.pauses, dead: a.dead, hash: hashString(offset64, path)}
 	a.children = append(a.children, c)
+	if a.w.print != nil {
+		a.w.observe(c.hash)
+		c.history = a.w.here()
+	}
 	return c
 }
 
-const escaped = "/ #=*%\t\n\r"
-
+// escape makes a name a part of a path: what has a meaning in a path, in a fault
+// or in a recording, and what is not visible, becomes %XX.
 func escape(name string) string {
-	if !strings.ContainsAny(name, escaped) {
+	if !strings.ContainsFunc(name, mustEscape) {
 		return name
 	}
 	var b strings.Builder
-	for i := range len(name) {
-		if c := name[i]; strings.IndexByte(escaped, c) >= 0 {
-			b.WriteByte('%')
-			b.WriteByte("0123456789ABCDEF"[c>>4])
-			b.WriteByte("0123456789ABCDEF"[c&15])
+	for len(name) > 0 {
+		r, size := utf8.DecodeRuneInString(name)
+		if mustEscape(r) {
+			for _, c := range []byte(name[:size]) {
+				b.WriteByte('%')
+				b.WriteByte("0123456789ABCDEF"[c>>4])
+				b.WriteByte("0123456789ABCDEF"[c&15])
+			}
 		} else {
-			b.WriteByte(c)
+			b.WriteString(name[:size])
 		}
+		name = name[size:]
 	}
 	return b.String()
+}
+
+func mustEscape(r rune) bool {
+	switch r {
+	case '/', '#', '=', '*', '%', ' ', utf8.RuneError:
+		return true
+	}
+	return r > unicode.MaxASCII && unicode.IsSpace(r) || !unicode.IsGraphic(r)
 }
 
 // Path is the actor's place in the tree: "h1/sql01/guest".
@@ -81,18 +101,46 @@ func (a *Actor) Parent() *Actor {
 	return a.parent
 }
 
+// Self is the actor of the process ctx belongs to, or nil.
+func Self(ctx context.Context) *Actor {
+	if p := procOf(ctx); p != nil {
+		return p.actor
+	}
+	return nil
+}
+
+// Find returns the living actor with the path, or nil.
+func (w *World) Find(path string) *Actor {
+	var found *Actor
+	w.root.each(func(a *Actor) {
+		if a.path == path && a != w.root {
+			found = a
+		}
+	})
+	if found == nil {
+		w.observe(hashString(1, path))
+	}
+	return found
+}
+
 // Dead tells whether the actor, or one above it, was killed.
-func (a *Actor) Dead() bool { return a.dead }
+func (a *Actor) Dead() bool {
+	if a.dead {
+		a.w.observe(a.history)
+	}
+	return a.dead
+}
 
 // Pause stops the actor's processes and timers, and those of every actor below
-// it, where they are. Pausing twice is pausing once.
+// it, where they are. Pausing twice is pausing once. A process that pauses itself
+// stops where it next gives way.
 func (a *Actor) Pause() {
 	if a.paused || a.dead {
 		return
 	}
 	a.paused = true
 	a.each(func(b *Actor) { b.pauses++ })
-	a.w.holdTimers()
+	a.w.hold()
 }
 
 // Resume lets a paused actor go on. A timer that had d left still has d left.
@@ -102,49 +150,108 @@ func (a *Actor) Resume() {
 	}
 	a.paused = false
 	a.each(func(b *Actor) { b.pauses-- })
-	a.w.releaseHeld()
+	a.w.release()
 }
 
 // Kill ends the actor and everything below it. A process that waits gets
-// [ErrDead] from the call it waits in; see there for what follows. The running
-// process may kill its own actor.
+// [ErrDead] from the call it waits in; see there for what follows. The processes
+// unwind before anything else gets a turn. The running process may kill its own
+// actor.
 func (a *Actor) Kill() {
+	if a.dead {
+		return
+	}
 	if a.parent != nil {
 		a.parent.children = slices.DeleteFunc(a.parent.children, func(b *Actor) bool { return b == a })
+	}
+	if w := a.w; w.print != nil {
+		killer := w.here()
+		a.each(func(b *Actor) {
+			b.history = mix(b.history, killer)
+			w.graves = append(w.graves, b)
+		})
 	}
 	a.kill()
 }
 
 func (a *Actor) kill() {
-	if a.dead {
-		return
-	}
-	var hooks []func()
+	var hooks []*killHook
+	var procs []*Proc
 	a.each(func(b *Actor) {
 		b.dead, b.pauses, b.paused = true, 0, false
-		for _, p := range b.procs {
-			p.die()
-		}
+		procs = append(procs, b.procs...)
 		hooks = append(hooks, b.onKill...)
 		b.onKill = nil
 	})
-	a.w.releaseHeld()
+	a.w.bury(procs)
 	for _, h := range hooks {
-		h()
+		h.start()
+	}
+}
+
+// Close kills the actor, waits until everything below it has unwound, and
+// forgets it: a new child may have its name and path, unless there was more than
+// one of that name. Who asked by [Actor.OnKill] hears of it. A process that
+// closes its own actor gets [ErrDead]. Called with an ordinary context, it lets
+// the processes unwind at once.
+func (a *Actor) Close(ctx context.Context) error {
+	w := a.w
+	if p := procOf(ctx); p != nil && p.w == w {
+		if err := p.enter(ctx); err != nil {
+			return err
+		}
+		a.killAndForget()
+		if p.dead {
+			return p.dying()
+		}
+		return Yield(ctx) // the dying have their turns before ours
+	}
+	if err := w.take(); err != nil {
+		return err
+	}
+	defer w.mu.Unlock()
+	a.killAndForget()
+	return w.guard(func() error {
+		w.unwind()
+		return nil
+	})
+}
+
+func (a *Actor) killAndForget() {
+	a.Kill()
+	if up := a.parent; up != nil && !a.closed && up.names[a.base] == 1 {
+		delete(up.names, a.base)
+	}
+	a.closed = true
+}
+
+type killHook struct {
+	owner *Actor
+	name  string
+	fn    func(ctx context.Context) error
+}
+
+func (h *killHook) start() {
+	if !h.owner.dead {
+		h.owner.Go(h.name, h.fn)
 	}
 }
 
 // OnKill starts fn as a process of owner when a is killed, as a supervisor
-// learns of a death. Nothing happens if owner is dead by then. The returned
-// function takes the order back.
+// learns of a death; at once, if a is dead. Nothing happens if owner is dead by
+// then. The returned function takes the order back.
 func (a *Actor) OnKill(owner *Actor, name string, fn func(ctx context.Context) error) (cancel func()) {
-	live := true
-	a.onKill = append(a.onKill, func() {
-		if live && !owner.dead {
-			owner.Go(name, fn)
+	h := &killHook{owner, name, fn}
+	if a.dead {
+		h.start()
+		return func() {}
+	}
+	a.onKill = append(a.onKill, h)
+	return func() {
+		if i := slices.Index(a.onKill, h); i >= 0 {
+			a.onKill = slices.Delete(a.onKill, i, i+1)
 		}
-	})
-	return func() { live = false }
+	}
 }
 
 func (a *Actor) each(fn func(*Actor)) {
@@ -154,52 +261,21 @@ func (a *Actor) each(fn func(*Actor)) {
 	}
 }
 
-// Go starts fn as a process of the actor; it runs when the running process gives
-// way. The world waits for no process by itself: see [Proc.Wait].
-func (a *Actor) Go(name string, fn func(ctx context.Context) error) *Proc {
-	return a.start(context.Background(), name, fn)
+// A nameCount counts an actor's processes of one name. Few actors have more than
+// a handful of names.
+type nameCount struct {
+	name string
+	n    uint64
 }
 
-// Background is Go for a process that a deadlock report marks as such: a
-// workload, a poll, a watch.
-func (a *Actor) Background(name string, fn func(ctx context.Context) error) *Proc {
-	p := a.Go(name, fn)
-	p.background = true
-	return p
-}
-
-// Call runs fn as a process of the actor and waits for its result: the way into
-// a service from whoever calls it. If the caller dies, fn goes on. Called with
-// an ordinary context it drives the world until the process ends.
-func (a *Actor) Call(ctx context.Context, name string, fn func(ctx context.Context) error) error {
-	if p := procOf(ctx); p != nil && p.w == a.w {
-		if err := p.enter(ctx); err != nil {
-			return err
+// count returns how many processes of the name were started before.
+func (a *Actor) count(name string) uint64 {
+	for i := range a.counts {
+		if c := &a.counts[i]; c.name == name {
+			c.n++
+			return c.n - 1
 		}
-		return a.start(ctx, name, fn).Wait(ctx)
 	}
-	if !a.w.lock() {
-		return ErrContext
-	}
-	defer a.w.mu.Unlock()
-	if a.w.closed.Load() {
-		return ErrClosed
-	}
-	return a.w.drive(ctx, a.start(ctx, name, fn), a.w.virtualLimit)
+	a.counts = append(a.counts, nameCount{name, 1})
+	return 0
 }
-
-// Poll is Call for a question that somebody may ask in a loop. From ordinary
-// code it lets the world take one more step when fn has its answer, so that the
-// loop ends.
-func (a *Actor) Poll(ctx context.Context, name string, fn func(ctx context.Context) error) error {
-	err := a.Call(ctx, name, fn)
-	if procOf(ctx) == nil && a.w.lock() {
-		defer a.w.mu.Unlock()
-		a.w.nudge()
-	}
-	return err
-}
-
-// Emit adds an event of the actor to the trace. Rule is the requirement that
-// makes the event happen ("R33"), or "".
-func (a *Actor) Emit(kind, rule string, attrs ...Attr) { a.w.emit(a, kind, rule, attrs) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // A Chooser picks one of n ways, 0 to n-1; n is at least 2.
@@ -33,29 +32,34 @@ type first struct{}
 func (first) Choose(string, int) int               { return 0 }
 func (first) Pick(n int, _ func(i int) uint64) int { return 0 }
 
-// A Choice is one branch of a run.
+// A Choice is one branch of a run, or the same branch several times in a row.
 type Choice struct {
 	Name   string
 	N      int
 	Chosen int
+	Times  int // in a row; 0 counts as 1
 }
 
 func (c Choice) what() string { return c.Name + "/" + strconv.Itoa(c.N) }
 
-// chooserPanic is a panic in a Chooser; it belongs to who drives the world.
-type chooserPanic struct{ value any }
-
-// Error prints the panic's value.
-func (c chooserPanic) Error() string { return fmt.Sprintf("sim: the chooser panicked: %v", c.value) }
+func (c Choice) times() int { return max(c.Times, 1) }
 
 // Choose picks one of n ways, 0 to n-1. The name holds the path of the object
 // that is asked about ("h1/D:/latency"), so that a new question about one object
-// shifts nothing elsewhere. With n = 1 nobody is asked. Without a world, or with
-// n < 1, it panics: that is a mistake of the caller's.
+// shifts nothing elsewhere. With n = 1 nobody is asked; a killed process gets 0.
+// Outside of the running process, or with n < 1, it panics: that is a mistake of
+// the caller's.
 func Choose(ctx context.Context, name string, n int) int {
 	p := procOf(ctx)
 	if p == nil || n < 1 {
 		panic(fmt.Sprintf("sim.Choose(%q, %d): no process or no way", name, n))
+	}
+	if p.w.running.Load() != p || !p.co.own() {
+		panic(fmt.Sprintf("sim.Choose(%q, %d): %v", name, n, ErrContext))
+	}
+	if p.dead || p.w.fatal != nil {
+		_ = p.enter(ctx)
+		return 0
 	}
 	if n == 1 {
 		return 0
@@ -66,42 +70,46 @@ func Choose(ctx context.Context, name string, n int) int {
 }
 
 func (w *World) choose(name string, n int) int {
-	i := guard(func() int { return w.chooser.Choose(name, n) })
+	i := w.ask(func() int { return w.chooser.Choose(name, n) })
 	return w.record(name, n, i)
 }
 
 const runChoice = "run"
 
+// chooseRun picks the place in the queue of the process that runs next.
 func (w *World) chooseRun(n int) int {
 	if w.sched == nil {
 		return w.choose(runChoice, n)
 	}
-	i := guard(func() int { return w.sched.Pick(n, w.turnKey) })
+	i := w.ask(func() int { return w.sched.Pick(n, w.turnKey) })
 	return w.record(runChoice, n, i)
 }
 
-func (w *World) turnKey(i int) uint64 { return mix(w.runq[i].hash, w.runq[i].step) }
+func (w *World) turnKey(i int) uint64 { return w.runq[i].turnHash() }
 
 func (w *World) record(name string, n, i int) int {
 	if i < 0 || i >= n {
-		panic(chooserPanic{fmt.Sprintf("%d of %d chosen for %s", i, n, name)})
+		w.ask(func() int { panic(fmt.Sprintf("sim: the chooser took way %d of %d for %s", i, n, name)) })
 	}
 	if w.chooser != First {
-		w.choices = append(w.choices, Choice{name, n, i})
+		w.choices = w.choices.add(Choice{Name: name, N: n, Chosen: i})
 	}
 	return i
 }
 
-func guard(ask func() int) int {
-	defer func() {
-		if r := recover(); r != nil {
-			if _, ok := r.(*DriftError); ok {
-				panic(r)
+// ask calls the chooser. Its panics belong to who drives the world: inside a
+// process they end the process and go on from there, whatever the process
+// recovers from.
+func (w *World) ask(f func() int) int {
+	if w.running.Load() != nil {
+		defer func() {
+			if r := recover(); r != nil {
+				w.fatal = r
+				panic(doomed{})
 			}
-			panic(chooserPanic{r})
-		}
-	}()
-	return ask()
+		}()
+	}
+	return f()
 }
 
 // seeded draws from one stream per name, and runs the process with the least
@@ -127,111 +135,4 @@ func (s *seeded) Pick(n int, key func(i int) uint64) int {
 		}
 	}
 	return best
-}
-
-// A Recording is what was chosen in a run, in order. It prints as one line that
-// [ParseRecording] reads back: name/n=chosen, with *count behind a repetition.
-type Recording []Choice
-
-// Recording returns the choices of the run so far. A world without a chooser of
-// its own needs none and records none.
-func (w *World) Recording() Recording { return w.choices }
-
-func (r Recording) String() string {
-	var b strings.Builder
-	for i := 0; i < len(r); {
-		n := 1
-		for i+n < len(r) && r[i+n] == r[i] {
-			n++
-		}
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		fmt.Fprintf(&b, "%s/%d=%d", escape(r[i].Name), r[i].N, r[i].Chosen)
-		if n > 1 {
-			fmt.Fprintf(&b, "*%d", n)
-		}
-		i += n
-	}
-	return b.String()
-}
-
-// maxRecording bounds what ParseRecording makes of a repetition.
-const maxRecording = 1 << 24
-
-// ParseRecording reads what [Recording.String] printed.
-func ParseRecording(line string) (Recording, error) {
-	var r Recording
-	for _, f := range strings.Fields(line) {
-		c, times, err := parseChoice(f)
-		if err != nil {
-			return nil, fmt.Errorf("sim: recording: %q: %w", f, err)
-		}
-		if len(r)+times > maxRecording {
-			return nil, fmt.Errorf("sim: recording: more than %d choices", maxRecording)
-		}
-		for range times {
-			r = append(r, c)
-		}
-	}
-	return r, nil
-}
-
-func parseChoice(f string) (c Choice, times int, err error) {
-	eq := strings.LastIndexByte(f, '=')
-	slash := strings.LastIndexByte(f[:max(eq, 0)], '/')
-	if eq < 0 || slash < 0 {
-		return c, 0, fmt.Errorf("not of the form name/n=chosen")
-	}
-	chosen, repeat, again := strings.Cut(f[eq+1:], "*")
-	times = 1
-	if again {
-		if times, err = strconv.Atoi(repeat); err != nil || times < 1 {
-			return c, 0, fmt.Errorf("bad repetition")
-		}
-	}
-	c.Name = unescape(f[:slash])
-	if c.N, err = strconv.Atoi(f[slash+1 : eq]); err != nil {
-		return c, 0, err
-	}
-	if c.Chosen, err = strconv.Atoi(chosen); err != nil {
-		return c, 0, err
-	}
-	if c.N < 2 || c.Chosen < 0 || c.Chosen >= c.N {
-		return c, 0, fmt.Errorf("no such choice")
-	}
-	return c, times, nil
-}
-
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '%' && i+2 < len(s) {
-			if v, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(v))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-// Replay makes a world take the choices of a recorded run. A run that asks for
-// something else stops with a panic of type [*DriftError] in the goroutine that
-// drives it; behind the end of the recording the first way is taken.
-func Replay(r Recording) Option {
-	next := 0
-	return WithChooser(ChooseFunc(func(what string, n int) int {
-		if next >= len(r) {
-			return 0
-		}
-		c := r[next]
-		if c.Name != what || c.N != n {
-			panic(&DriftError{Index: next, Was: c.what(), Now: Choice{what, n, 0}.what()})
-		}
-		next++
-		return c.Chosen
-	}))
 }

@@ -3,44 +3,65 @@ package sim
 import (
 	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // A simCtx is a context whose cancellation and deadline happen in virtual time.
 // Its Done channel is real, for code that passes it on, but nothing in a world
-// waits for it.
+// waits for it. Other goroutines may use it as any context, except to give way
+// under it.
 type simCtx struct {
 	p        *Proc
 	values   context.Context // of the process's starter, for Value alone
 	up       context.Context // for a derived context: what it was derived from
-	above    *simCtx         // the nearest one above
+	above    *simCtx         // the one it is cancelled with
 	children []*simCtx
-	err      error // context.Canceled or context.DeadlineExceeded
-	cause    error
-	done     chan struct{}
-	after    []*func() // see AfterFunc
-	parked   int       // processes that wait under this context
+	timer    *timer
+	shield   bool // it is cancelled with the process alone
+	foreign  bool // somewhere above is a context that others can end: ask up
+
+	state atomic.Uint32 // live, canceled or expired
+	mu    sync.Mutex    // guards what follows
+	done  chan struct{}
+	shut  bool      // done is closed
+	after []*func() // see AfterFunc
 }
+
+const (
+	live = iota
+	canceled
+	expired
+)
 
 type simKey struct{}
 
 func (c *simCtx) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 func (c *simCtx) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
-		if c.err != nil {
-			close(c.done)
-		}
+	}
+	if c.Err() != nil {
+		c.shutDone()
 	}
 	return c.done
 }
 
 func (c *simCtx) Err() error {
-	if c.err == nil && c.up != nil {
+	switch c.state.Load() {
+	case canceled:
+		return context.Canceled
+	case expired:
+		return context.DeadlineExceeded
+	}
+	if c.foreign {
 		return c.up.Err()
 	}
-	return c.err
+	return nil
 }
 
 func (c *simCtx) Value(key any) any {
@@ -57,59 +78,101 @@ func (c *simCtx) Value(key any) any {
 }
 
 func nearest(ctx context.Context) *simCtx {
+	if c, ok := ctx.(*simCtx); ok {
+		return c
+	}
 	c, _ := ctx.Value(simKey{}).(*simCtx)
 	return c
 }
 
 func procOf(ctx context.Context) *Proc {
-	if c, ok := ctx.(*simCtx); ok {
-		return c.p
-	}
 	if c := nearest(ctx); c != nil {
 		return c.p
 	}
 	return nil
 }
 
-func (c *simCtx) count(n int) {
-	for ; c != nil; c = c.above {
-		c.parked += n
+// between tells what lies between ctx and the nearest context of ours: nothing
+// that matters, a shield from cancellation ([context.WithoutCancel]), or a context
+// that others can end. One of the latter learns of c's end by itself.
+func between(ctx context.Context, c *simCtx) (shield, foreign bool) {
+	if ctx == context.Context(c) {
+		return false, false
 	}
+	done := ctx.Done()
+	return done == nil, done != nil && done != c.Done()
 }
 
 // cancel ends c and what was derived from it, and wakes who waits under it.
+// Shielded contexts end with the process alone.
 func (c *simCtx) cancel(cause error) {
-	if c.err != nil {
+	p := c.p
+	last := p.dead || p.ended
+	if c.close(cause) {
+		if by := p.w.running.Load(); by != nil && by != p {
+			p.learn(by.actor.history)
+		}
+		if c.timer != nil {
+			p.w.dropTimer(c.timer)
+		}
+		if p.waitCtx.under(c) {
+			p.wakeUp(cause)
+		}
+	} else if !last {
 		return
 	}
-	c.err, c.cause = context.Canceled, cause
+	children := c.children
+	c.children = nil
+	for _, d := range children {
+		if d.shield && !last {
+			c.children = append(c.children, d)
+		} else {
+			d.cancel(cause)
+		}
+	}
+}
+
+// close marks c as ended for all goroutines, once.
+func (c *simCtx) close(cause error) bool {
+	c.mu.Lock()
+	if c.state.Load() != live {
+		c.mu.Unlock()
+		return false
+	}
 	if cause == context.DeadlineExceeded {
-		c.err = cause
+		c.state.Store(expired)
+	} else {
+		c.state.Store(canceled)
 	}
-	if c.done != nil {
-		close(c.done)
-	}
-	if c.parked > 0 && c.p.waitFor != "" && c.p.waitCtx.under(c) {
-		c.p.wakeUp(cause)
-	}
-	for _, f := range c.after {
+	c.shutDone()
+	after := c.after
+	c.after = nil
+	c.mu.Unlock()
+	for _, f := range after {
 		(*f)()
 	}
-	for _, d := range c.children {
-		d.cancel(cause)
+	return true
+}
+
+func (c *simCtx) shutDone() {
+	if c.done != nil && !c.shut {
+		c.shut = true
+		close(c.done)
 	}
-	c.after, c.children = nil, nil
 }
 
 // AfterFunc lets package context derive from c without starting a goroutine.
-// The function runs at once where c is cancelled.
 func (c *simCtx) AfterFunc(f func()) (stop func() bool) {
-	if c.err != nil {
-		f()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load() != live {
+		go f() // another goroutine derives from c while c ends; f may need a lock that the caller holds
 		return func() bool { return false }
 	}
 	c.after = append(c.after, &f)
 	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		i := slices.Index(c.after, &f)
 		if i >= 0 {
 			c.after = slices.Delete(c.after, i, i+1)
@@ -118,13 +181,52 @@ func (c *simCtx) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
+// under tells whether c ends with a.
 func (c *simCtx) under(a *simCtx) bool {
 	for ; c != nil; c = c.above {
 		if c == a {
 			return true
 		}
+		if c.shield {
+			return false
+		}
 	}
 	return false
+}
+
+// waitUnder says what ends p's wait besides what it waits for.
+func (p *Proc) waitUnder(ctx context.Context) {
+	if ctx == context.Context(&p.ctx) {
+		p.waitCtx = &p.ctx
+		return
+	}
+	c := nearest(ctx)
+	shield, foreign := between(ctx, c)
+	if !shield && !foreign {
+		p.waitCtx, foreign = c, c.foreign
+	}
+	if foreign {
+		p.waitAny = ctx
+		p.w.foreign = append(p.w.foreign, p)
+	}
+}
+
+func (p *Proc) waitNoMore() {
+	p.waitCtx = nil
+	if p.waitAny != nil {
+		p.waitAny = nil
+		p.w.foreign = without(p.w.foreign, p)
+	}
+}
+
+// lookAround wakes who waits under a context of package context that was
+// cancelled: such a one tells nobody here.
+func (w *World) lookAround() {
+	for _, p := range w.foreign {
+		if err := p.waitAny.Err(); err != nil {
+			p.wakeUp(err)
+		}
+	}
 }
 
 func derive(ctx context.Context) (*simCtx, error) {
@@ -133,8 +235,12 @@ func derive(ctx context.Context) (*simCtx, error) {
 		return nil, err
 	}
 	above := nearest(ctx)
-	c := &simCtx{p: p, up: ctx, above: above}
-	above.children = append(above.children, c)
+	shield, foreign := between(ctx, above)
+	c := &simCtx{p: p, up: ctx, above: above, shield: shield || foreign, foreign: foreign || !shield && above.foreign}
+	if c.shield {
+		c.above = &p.ctx
+	}
+	c.above.children = append(c.above.children, c)
 	return c, nil
 }
 
@@ -145,30 +251,32 @@ func WithCancel(ctx context.Context) (context.Context, context.CancelFunc) {
 	if err != nil {
 		return context.WithCancel(ctx)
 	}
-	return c, func() { c.cancel(context.Canceled); c.detach() }
+	return c, c.release
 }
 
 // WithTimeout derives a context that ends after d of virtual time: calls under
 // it fail with [context.DeadlineExceeded]. In ordinary code, where no world can
-// be told, it is just cancellable.
+// be told, it is just cancellable. The deadlines of package context are in real
+// time and of no use in a world.
 func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	c, err := derive(ctx)
 	if err != nil {
 		return context.WithCancel(ctx)
 	}
-	w := c.p.w
-	t := &timer{at: w.now + d, ctx: c, actor: c.p.actor}
-	w.addTimer(t)
-	return c, func() {
-		w.dropTimer(t)
-		c.cancel(context.Canceled)
-		c.detach()
+	if d <= 0 {
+		c.cancel(context.DeadlineExceeded)
+		return c, c.release
 	}
+	w := c.p.w
+	c.timer = &timer{at: after(w.now, d), ctx: c, actor: c.p.actor}
+	w.addTimer(c.timer)
+	return c, c.release
 }
 
-func (c *simCtx) detach() {
-	a := c.above
-	if i := slices.Index(a.children, c); i >= 0 {
-		a.children = slices.Delete(a.children, i, i+1)
+// release is the cancel function of a derived context.
+func (c *simCtx) release() {
+	c.cancel(context.Canceled)
+	if i := slices.Index(c.above.children, c); i >= 0 {
+		c.above.children = slices.Delete(c.above.children, i, i+1)
 	}
 }

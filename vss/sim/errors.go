@@ -9,12 +9,16 @@ import (
 
 var (
 	// ErrDead is what a killed process gets from its first call after the kill,
-	// and from every call in its deferred functions. Any other call ends it.
+	// and from every call in its deferred functions; none of them does anything.
+	// Any other call ends the process. What takes no context (Signal.Set,
+	// Gate.Open, Mutex.Unlock, Actor.Kill) works in a deferred function as ever,
+	// so that others learn that the process is gone.
 	ErrDead = errors.New("sim: the process was killed")
 
 	// ErrContext is a call with a context that does not belong to the running
-	// process: an ordinary one inside a process, another process's, or an
-	// ordinary one where no world can be told from it.
+	// process: an ordinary one inside a process, another process's, one that was
+	// carried to another goroutine, or an ordinary one where no world can be told
+	// from it.
 	ErrContext = errors.New("sim: the context does not belong to the running process")
 
 	// ErrClosed is a call on a world that was closed.
@@ -57,12 +61,24 @@ type PanicError struct {
 	Stack   string
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("sim: %s panicked: %v", e.Process, e.Value) }
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("sim: %s panicked: %s", e.Process, panicText(e.Value))
+}
 
 // Unwrap gives the panic's value if it was an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
+}
+
+// panicText prints a panic's value the same way in every run: what has no text
+// of its own prints as its type, because it could hold addresses.
+func panicText(v any) string {
+	switch v.(type) {
+	case error, fmt.Stringer, string, bool, rune, byte, int, int64, uint, uint32, uint64, float64:
+		return fmt.Sprint(v)
+	}
+	return fmt.Sprintf("a value of type %T", v)
 }
 
 // A DriftError is a replayed run that asked for another choice than the one

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -45,118 +44,6 @@ type Outcome struct {
 	Delay time.Duration // the call goes on after it
 	Hang  bool          // the call never goes on
 	Kill  string        // the path of the actor that dies; "." is the asking one
-}
-
-func (o Outcome) String() string {
-	switch {
-	case o.Err != 0:
-		return fmt.Sprintf("err=0x%08X", o.Err)
-	case o.Delay != 0:
-		return "delay=" + o.Delay.String()
-	case o.Hang:
-		return "hang"
-	case o.Kill == ".":
-		return "kill"
-	default:
-		return "kill=" + o.Kill
-	}
-}
-
-func (f Fault) String() string {
-	s := string(f.Point)
-	if f.On != "" {
-		s += " on=" + f.On
-	}
-	if f.Nth > 0 {
-		s += " nth=" + strconv.Itoa(f.Nth)
-	}
-	if f.From > 0 {
-		s += " from=" + strconv.Itoa(f.From)
-	}
-	return s + " " + f.Outcome.String()
-}
-
-// ParseFault reads a fault as [Fault.String] prints it.
-func ParseFault(s string) (Fault, error) {
-	fields := strings.Fields(s)
-	if len(fields) < 2 || strings.Contains(fields[0], "=") {
-		return Fault{}, fmt.Errorf("sim: fault %q: want a point and an outcome", s)
-	}
-	f := Fault{Point: Point(fields[0])}
-	seen := make(map[string]bool)
-	for _, word := range fields[1:] {
-		key, value, _ := strings.Cut(word, "=")
-		kind := key
-		switch key {
-		case "err", "delay", "hang", "kill":
-			kind = "outcome"
-		case "nth", "from":
-			kind = "count"
-		}
-		if seen[kind] {
-			return Fault{}, fmt.Errorf("sim: fault %q: more than one %s", s, kind)
-		}
-		seen[kind] = true
-		if err := f.set(key, value, word); err != nil {
-			return Fault{}, fmt.Errorf("sim: fault %q: %w", s, err)
-		}
-	}
-	if !seen["outcome"] {
-		return Fault{}, fmt.Errorf("sim: fault %q: no outcome", s)
-	}
-	return f, nil
-}
-
-func (f *Fault) set(key, value, word string) (err error) {
-	switch key {
-	case "on":
-		f.On = value
-		if value == "" {
-			err = fmt.Errorf("on= names nothing")
-		}
-	case "nth":
-		f.Nth, err = positive(value)
-	case "from":
-		f.From, err = positive(value)
-	default:
-		f.Outcome, err = ParseOutcome(word)
-	}
-	return err
-}
-
-func positive(s string) (int, error) {
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%q is not a positive number", s)
-	}
-	return n, nil
-}
-
-// ParseOutcome reads an outcome as [Outcome.String] prints it.
-func ParseOutcome(s string) (Outcome, error) {
-	key, value, has := strings.Cut(s, "=")
-	switch {
-	case key == "hang" && !has:
-		return Outcome{Hang: true}, nil
-	case key == "kill" && !has:
-		return Outcome{Kill: "."}, nil
-	case key == "kill" && value != "":
-		return Outcome{Kill: value}, nil
-	case key == "delay":
-		d, err := time.ParseDuration(value)
-		if err != nil || d <= 0 {
-			return Outcome{}, fmt.Errorf("%q is not a delay", value)
-		}
-		return Outcome{Delay: d}, nil
-	case key == "err":
-		hex, ok := strings.CutPrefix(strings.ToLower(value), "0x")
-		n, err := strconv.ParseUint(hex, 16, 32)
-		if !ok || err != nil || n == 0 {
-			return Outcome{}, fmt.Errorf("%q is not an error code such as 0x800423F4", value)
-		}
-		return Outcome{Err: uint32(n)}, nil
-	}
-	return Outcome{}, fmt.Errorf("%q is no outcome (err=0x…, delay=…, hang, kill, kill=actor)", s)
 }
 
 // A FaultError is the error of an injected fault.
@@ -247,8 +134,17 @@ func (w *World) Unreached() []Fault {
 	return out
 }
 
-// Heal takes all faults out of the plan: what follows goes well.
-func (w *World) Heal() { w.plan = nil }
+// Plan lists the planned faults.
+func (w *World) Plan() []Fault {
+	out := make([]Fault, len(w.plan))
+	for i, f := range w.plan {
+		out[i] = f.Fault
+	}
+	return out
+}
+
+// Heal ends all faults: what follows goes well.
+func (w *World) Heal() { w.healed = true }
 
 type hitKey struct {
 	point Point
@@ -290,7 +186,8 @@ func SingleFaults(points []FaultPoint, hits []Hit) []Fault {
 
 // At asks whether something is to go wrong at the point for the running
 // process's actor. A delay and a hang happen inside At; an error and the
-// process's own death are returned.
+// process's own death are returned. Of several faults that strike at once the
+// first come first: a delay, then an error.
 func At(ctx context.Context, point Point) error {
 	p, err := caller(ctx)
 	if err != nil {
@@ -313,21 +210,29 @@ func (p *Proc) at(ctx context.Context, point Point, on string) error {
 	h := w.hits[hitKey{point, on}]
 	if h == nil {
 		h = &Hit{Point: point, On: on}
+		if w.hits == nil {
+			w.hits = make(map[hitKey]*Hit)
+		}
 		w.hits[hitKey{point, on}] = h
 		w.hitOrd = append(w.hitOrd, h)
 	}
 	h.Count++
-	var struck *plannedFault
-	for _, f := range w.plan {
-		if f.strikes(point, on) && struck == nil {
-			struck = f
-		}
-	}
-	if struck == nil {
+	if w.healed {
 		return nil
 	}
-	w.emit(p.actor, "fault", "", []Attr{S("point", string(point)), S("on", on), S("outcome", struck.Outcome.String())})
-	return p.suffer(ctx, struck.Fault, on)
+	var struck []*plannedFault
+	for _, f := range w.plan {
+		if f.strikes(point, on) {
+			struck = append(struck, f)
+		}
+	}
+	for _, f := range struck {
+		w.emit(p.actor, "fault", "", []Attr{S("point", string(point)), S("on", on), S("outcome", f.Outcome.String())})
+		if err := p.suffer(ctx, f.Fault, on); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Proc) suffer(ctx context.Context, f Fault, on string) error {
@@ -348,15 +253,4 @@ func (p *Proc) suffer(ctx context.Context, f Fault, on string) error {
 		victim.Kill()
 	}
 	return p.enter(ctx)
-}
-
-// Find returns the living actor with the path, or nil.
-func (w *World) Find(path string) *Actor {
-	var found *Actor
-	w.root.each(func(a *Actor) {
-		if a.path == path && a != w.root {
-			found = a
-		}
-	})
-	return found
 }

@@ -28,8 +28,8 @@ func mix(h, v uint64) uint64 {
 // it before: the same in every run, whatever the seed. It has the form of a
 // random (version 4) GUID.
 func (w *World) NewID(path string) [16]byte {
-	w.ids[path]++
-	h := mix(hashString(offset64, path), w.ids[path])
+	h := mix(hashString(offset64, path), w.countID(path))
+	w.observe(h)
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[0:], h)
 	binary.BigEndian.PutUint64(id[8:], mix(h, 1))
@@ -41,6 +41,20 @@ func (w *World) NewID(path string) [16]byte {
 // NewID is [World.NewID] for the actor's path and a name.
 func (a *Actor) NewID(name string) [16]byte { return a.w.NewID(a.path + "/" + escape(name)) }
 
+// countID counts what was asked for of a name. What a killed process asks for
+// does not count.
+func (w *World) countID(key string) uint64 {
+	n := w.ids[key] + 1
+	if p := w.running.Load(); p != nil && p.dead {
+		return n
+	}
+	if w.ids == nil {
+		w.ids = make(map[string]uint64)
+	}
+	w.ids[key] = n
+	return n
+}
+
 // Latency is a duration from lo up to hi that depends on the seed, the running
 // process's actor, the name and how often it was asked for.
 func Latency(ctx context.Context, name string, lo, hi time.Duration) time.Duration {
@@ -48,8 +62,6 @@ func Latency(ctx context.Context, name string, lo, hi time.Duration) time.Durati
 	if p == nil || hi <= lo {
 		return lo
 	}
-	w := p.w
 	key := "latency " + p.actor.path + "/" + name
-	w.ids[key]++
-	return lo + time.Duration(mix(hashString(w.seed, key), w.ids[key])%uint64(hi-lo))
+	return lo + time.Duration(mix(hashString(p.w.seed, key), p.w.countID(key))%uint64(hi-lo))
 }

@@ -1,15 +1,12 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // A Proc is a process: code that runs in turns with the other processes of its
@@ -27,20 +24,25 @@ type Proc struct {
 	ctx simCtx
 	co  *coro
 
-	waitFor    string // "" while it is runnable or running
-	waitOn     fmt.Stringer
-	waitCtx    *simCtx
-	alarm      timer // of its sleep
-	wake       error
+	parked     bool // it gave way
+	queued     bool // it is to get a turn
 	dead       bool
 	told       bool // it got ErrDead once
 	unwinding  bool
 	ended      bool
 	background bool
 
+	waitFor string
+	waitOn  fmt.Stringer
+	waitCtx *simCtx
+	waitAny context.Context // one that others can end; see watch
+	alarm   timer           // of its sleep
+	wake    error
+
 	err     error
-	history uint64 // of the actor when the process ended
 	waiters []*Proc
+	born    uint64 // history of who started it
+	history uint64 // of its actor when it ended
 }
 
 // String is the actor's path, a colon and the process's name; the second process
@@ -53,24 +55,55 @@ func (p *Proc) String() string {
 	return s
 }
 
+func compareProcs(a, b *Proc) int {
+	if a.actor != b.actor {
+		if c := cmp.Compare(a.actor.path, b.actor.path); c != 0 {
+			return c
+		}
+	}
+	return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.nth, b.nth), cmp.Compare(a.order, b.order))
+}
+
 // Ended tells whether the process is over.
-func (p *Proc) Ended() bool { return p.ended }
+func (p *Proc) Ended() bool {
+	if p.ended && p.w != nil {
+		p.w.observe(p.history)
+	}
+	return p.ended
+}
 
 // Wait gives way until p has ended and returns its error. A process that was
-// killed ended with [ErrDead], one that panicked with a [*PanicError].
+// killed ended with [ErrDead], one that panicked with a [*PanicError]. Called
+// with an ordinary context it drives the world until p has ended.
 func (p *Proc) Wait(ctx context.Context) error {
+	if me := procOf(ctx); p.w != nil && (me == nil || me.w != p.w) {
+		return p.waitOutside(ctx)
+	}
 	me, err := caller(ctx)
 	if err != nil {
 		return err
 	}
 	for !p.ended {
-		p.waiters = append(p.waiters, me)
+		p.waiters = me.line(p.waiters, false)
 		if err := me.park(ctx, "the end of", p); err != nil {
+			p.waiters = without(p.waiters, me)
 			return err
 		}
 	}
 	me.learn(p.history)
 	return p.err
+}
+
+func (p *Proc) waitOutside(ctx context.Context) error {
+	if !p.w.lock() {
+		return ErrContext
+	}
+	ended := p.ended
+	p.w.mu.Unlock()
+	if ended {
+		return p.err
+	}
+	return p.w.root.Call(ctx, "wait", p.Wait)
 }
 
 // Go starts fn as a process of the running process's actor.
@@ -95,20 +128,22 @@ func Join(ctx context.Context, procs ...*Proc) error {
 // start makes a process of a; parent supplies context values, not cancellation.
 func (a *Actor) start(parent context.Context, name string, fn func(ctx context.Context) error) *Proc {
 	w := a.w
-	if a.counts == nil {
-		a.counts = make(map[string]uint64)
-	}
-	n := a.counts[name]
-	a.counts[name]++
+	n := a.count(name)
 	w.nproc++
 	p := &Proc{w: w, actor: a, name: name, nth: n, fn: fn, order: w.nproc, hash: mix(hashString(a.hash, name), n)}
-	p.ctx = simCtx{p: p, values: parent}
-	if a.dead || w.closed.Load() {
+	p.ctx.p, p.ctx.values = p, parent
+	switch {
+	case w.closed.Load():
+		p.ended, p.err = true, ErrClosed
+	case a.dead:
 		p.ended, p.err = true, ErrDead
-		return p
+	default:
+		if w.print != nil {
+			p.born = w.here()
+		}
+		a.procs = append(a.procs, p)
+		w.ready(p)
 	}
-	a.procs = append(a.procs, p)
-	w.ready(p)
 	return p
 }
 
@@ -123,8 +158,11 @@ func caller(ctx context.Context) (*Proc, error) {
 
 // enter is the door of every call a process makes.
 func (p *Proc) enter(ctx context.Context) error {
-	if p.w.running.Load() != p {
+	if p.w.running.Load() != p || !p.co.own() {
 		return ErrContext
+	}
+	if p.w.fatal != nil {
+		panic(doomed{})
 	}
 	if p.dead {
 		return p.dying()
@@ -135,6 +173,10 @@ func (p *Proc) enter(ctx context.Context) error {
 // killed is the panic that ends a dead process.
 type killed struct{}
 
+// doomed is the panic that ends a process while something goes on in the
+// driver; see World.fatal.
+type doomed struct{}
+
 func (p *Proc) dying() error {
 	if p.told && !p.unwinding {
 		p.unwinding = true
@@ -144,26 +186,13 @@ func (p *Proc) dying() error {
 	return ErrDead
 }
 
-// die makes a process see that it was killed.
-func (p *Proc) die() {
-	if p.dead || p.ended {
-		return
-	}
-	p.dead = true
-	p.ctx.cancel(ErrDead)
-	if p.w.running.Load() != p {
-		p.wakeUp(ErrDead)
-	}
-}
-
 // park gives way until something wakes p, and returns what woke it.
 func (p *Proc) park(ctx context.Context, what string, on fmt.Stringer) error {
-	c := nearest(ctx)
-	p.waitFor, p.waitOn, p.waitCtx = what, on, c
-	c.count(1)
+	p.parked, p.waitFor, p.waitOn = true, what, on
+	p.waitUnder(ctx)
 	p.co.yield(struct{}{})
-	c.count(-1)
-	p.waitFor, p.waitOn, p.waitCtx = "", nil, nil
+	p.waitNoMore()
+	p.parked, p.waitFor, p.waitOn = false, "", nil
 	err := p.wake
 	p.wake = nil
 	if p.dead {
@@ -174,156 +203,49 @@ func (p *Proc) park(ctx context.Context, what string, on fmt.Stringer) error {
 
 // wakeUp makes a waiting process runnable.
 func (p *Proc) wakeUp(err error) {
-	if p.waitFor == "" || p.ended {
-		return
-	}
-	if p.w.print != nil {
-		if by := p.w.running.Load(); by != nil {
-			p.learn(by.actor.history)
-		}
-	}
-	p.waitFor = ""
-	p.wake = err
-	p.w.ready(p)
-}
-
-// A coro is a coroutine that runs one process after another.
-type coro struct {
-	next  func() (struct{}, bool)
-	stop  func()
-	yield func(struct{}) bool
-	p     *Proc
-}
-
-func newCoro() *coro {
-	c := &coro{}
-	c.next, c.stop = iter.Pull(c.loop)
-	return c
-}
-
-// loop is the frame by which a goroutine knows that it runs a process.
-func (c *coro) loop(yield func(struct{}) bool) {
-	c.yield = yield
-	for {
-		c.p.run()
-		c.p = nil
-		if !yield(struct{}{}) {
-			return
-		}
+	if p.parked && !p.queued {
+		p.wake = err
+		p.w.ready(p)
 	}
 }
 
+// waitsOn tells whether p waits for the thing and was not woken yet.
+func (p *Proc) waitsOn(thing fmt.Stringer) bool {
+	return p.parked && !p.queued && p.waitOn == thing
+}
+
+func without(list []*Proc, p *Proc) []*Proc {
+	if i := slices.Index(list, p); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
+}
+
+// run is the whole life of a process.
 func (p *Proc) run() {
 	defer func() {
-		r := recover()
-		if r != nil {
+		if r := recover(); r != nil {
 			p.err = p.w.caught(p, r)
 		}
 		p.end()
 	}()
-	if p.dead {
-		p.err = ErrDead
-		return
-	}
 	p.err = ErrDead // stands if the goroutine exits
 	p.err = p.fn(&p.ctx)
 }
 
 func (p *Proc) end() {
+	if p.dead {
+		p.err = ErrDead // whatever it returned, nobody was there to say it
+	}
 	p.ended = true
 	p.history = p.actor.history
 	p.fn = nil
-	if i := slices.Index(p.actor.procs, p); i >= 0 {
-		p.actor.procs = slices.Delete(p.actor.procs, i, i+1)
-	}
+	p.actor.procs = without(p.actor.procs, p)
 	for _, q := range p.waiters {
-		if q.waitOn == fmt.Stringer(p) {
+		if q.waitsOn(p) {
 			q.wakeUp(nil)
 		}
 	}
 	p.waiters = nil
 	p.ctx.cancel(context.Canceled)
-}
-
-// caught says what a recovered panic means for the process.
-func (w *World) caught(p *Proc, r any) error {
-	if _, ok := r.(killed); ok {
-		return ErrDead
-	}
-	if w.belongsToDriver(r) {
-		w.fatal = r
-		return ErrDead
-	}
-	e := &PanicError{Process: p.String(), Value: r, Stack: string(debug.Stack())}
-	w.panics = append(w.panics, e)
-	w.emit(p.actor, "panic", "", []Attr{S("process", p.name), S("value", fmt.Sprint(r))})
-	return e
-}
-
-func (w *World) belongsToDriver(r any) bool {
-	switch r.(type) {
-	case *DriftError, chooserPanic:
-		return true
-	}
-	for _, is := range w.rethrow {
-		if is(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// Protect calls fn, a piece of somebody else's code, and turns its panic into a
-// [*PanicError], which the trace shows and [World.Panics] keeps. The death of
-// the process and panics that belong to the driver go on.
-func Protect(ctx context.Context, fn func() error) (err error) {
-	p := procOf(ctx)
-	if p == nil {
-		return ErrContext
-	}
-	defer func() {
-		r := recover()
-		if r == nil {
-			return
-		}
-		if _, ok := r.(killed); ok || p.w.belongsToDriver(r) {
-			panic(r)
-		}
-		err = p.w.caught(p, r)
-	}()
-	return fn()
-}
-
-// lock takes the world for a call from ordinary code. It fails inside a process:
-// there the world is taken by the goroutine that waits for the process.
-func (w *World) lock() bool {
-	if w.mu.TryLock() {
-		return true
-	}
-	if insideProcess() {
-		return false
-	}
-	w.mu.Lock()
-	return true
-}
-
-// insideProcess tells whether the calling goroutine is a coroutine of a world.
-func insideProcess() bool {
-	pcs := make([]uintptr, 64)
-	for skip := 2; ; skip += len(pcs) {
-		n := runtime.Callers(skip, pcs)
-		frames := runtime.CallersFrames(pcs[:n])
-		for n > 0 {
-			f, more := frames.Next()
-			if strings.HasSuffix(f.Function, "/vss/sim.(*coro).loop") {
-				return true
-			}
-			if !more {
-				break
-			}
-		}
-		if n < len(pcs) {
-			return false
-		}
-	}
 }

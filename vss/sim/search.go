@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A Search runs a scenario again and again, each time another way, until all
@@ -13,7 +14,8 @@ import (
 // those it heard from took part in; two orders of steps that have nothing to do
 // with each other so come to one. This is sound for actors that share nothing
 // but the world's own means (signals, mutexes, gates, waits, calls) and for
-// checks that look at end states; times count by their distance, not by date.
+// checks that look at end states; times count by their distance, not by date,
+// but for who asks for the date.
 type Search struct {
 	Prune      bool
 	Deviations int // at most so many choices that are not the first; 0: any number
@@ -27,26 +29,37 @@ type SearchReport struct {
 	Complete bool // every way within the bounds was tried
 }
 
-// A SearchError is a run of a search that failed, with the line that repeats it.
+// A SearchError is a run of a search that failed, with the lines that repeat it.
 type SearchError struct {
+	Faults    []Fault
 	Recording Recording
 	Err       error
 }
 
 func (e *SearchError) Error() string {
-	return fmt.Sprintf("%v\nreplay: %s", e.Err, e.Recording)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v", e.Err)
+	for _, f := range e.Faults {
+		fmt.Fprintf(&b, "\nfault: %s", f)
+	}
+	if r := e.Recording.Trim(); len(r) > 0 {
+		fmt.Fprintf(&b, "\nreplay: %s", r)
+	}
+	return b.String()
 }
 
 // Unwrap is the run's own error.
 func (e *SearchError) Unwrap() error { return e.Err }
 
-// Run carries out the search. The scenario makes one world with the option it is
-// given and closes it; its error ends the search as a [*SearchError].
+// Run carries out the search. The scenario makes its worlds with the option it
+// is given, which comes last, and closes them; its error ends the search as a
+// [*SearchError]. A scenario that asks for other choices than before, though all
+// were answered as before, ends it as well, with a [*DriftError].
 func (s Search) Run(scenario func(opt Option) error) (SearchReport, error) {
 	var report SearchReport
 	o := &odometer{search: s}
 	if s.Prune {
-		o.prints = &fingerprints{seen: make(map[uint64]int)}
+		o.prints = &fingerprints{seen: make(map[uint64]int), ordered: s.Deviations > 0}
 	}
 	for {
 		pruned, err := o.once(scenario)
@@ -56,7 +69,7 @@ func (s Search) Run(scenario func(opt Option) error) (SearchReport, error) {
 			report.Runs++
 		}
 		if err != nil {
-			return report, &SearchError{Recording: o.path, Err: err}
+			return report, &SearchError{Recording: o.recording(), Err: err}
 		}
 		if !o.advance() {
 			report.Complete = true
@@ -71,11 +84,12 @@ func (s Search) Run(scenario func(opt Option) error) (SearchReport, error) {
 // An odometer is the Chooser of a search: it repeats a prefix of choices and
 // takes the first way behind it.
 type odometer struct {
-	search Search
-	prints *fingerprints
-	path   Recording
-	next   int // of path, in this run
-	prefix int // how much of path is repeated
+	search     Search
+	prints     *fingerprints
+	path       []Choice
+	next       int // of path, in this run
+	prefix     int // how much of path is repeated
+	deviations int // in path
 }
 
 // errPruned leaves a run; it passes through the kernel as a chooser's panic.
@@ -85,15 +99,26 @@ func (o *odometer) fingerprints() *fingerprints { return o.prints }
 
 func (o *odometer) once(scenario func(opt Option) error) (pruned bool, err error) {
 	o.next, o.prefix = 0, len(o.path)
+	if o.prints != nil {
+		o.prints.restart()
+	}
 	defer func() {
-		if r := recover(); r != nil {
-			if c, ok := r.(chooserPanic); !ok || c.value != errPruned {
+		switch r := recover().(type) {
+		case nil:
+		case *DriftError:
+			err = r
+		case error:
+			if pruned = r == errPruned; !pruned {
 				panic(r)
 			}
-			pruned, err = true, nil
+		default:
+			panic(r)
 		}
 	}()
-	return false, scenario(WithChooser(o))
+	if err = scenario(WithChooser(o)); err == nil && o.next < o.prefix {
+		err = &DriftError{Index: o.next, Was: o.path[o.next].what(), Now: "the end"}
+	}
+	return false, err
 }
 
 // Choose takes the next way of the path, or adds to it.
@@ -101,87 +126,43 @@ func (o *odometer) Choose(what string, n int) int {
 	if o.next < o.prefix {
 		c := o.path[o.next]
 		if c.Name != what || c.N != n {
-			panic(&DriftError{Index: o.next, Was: c.what(), Now: Choice{what, n, 0}.what()})
+			panic(&DriftError{Index: o.next, Was: c.what(), Now: Choice{Name: what, N: n}.what()})
 		}
 		o.next++
 		return c.Chosen
 	}
-	if o.prints != nil && o.prints.known(what, o.deviations(len(o.path))) {
+	if o.prints != nil && o.prints.known(what, o.deviations) {
 		panic(errPruned)
 	}
-	o.path = append(o.path, Choice{what, n, 0})
+	o.path = append(o.path, Choice{Name: what, N: n})
 	o.next++
 	return 0
 }
 
-func (o *odometer) deviations(n int) int {
-	count := 0
-	for _, c := range o.path[:n] {
-		if c.Chosen > 0 {
-			count++
-		}
-	}
-	return count
-}
-
-// advance turns the odometer to the next path.
+// advance turns the odometer to the next path: the last choice that has a way
+// left takes it, and what came behind is forgotten.
 func (o *odometer) advance() bool {
+	most := o.search.Deviations
 	for n := len(o.path); n > 0; n-- {
 		c := &o.path[n-1]
-		more := c.Chosen+1 < c.N
-		if more && o.search.Deviations > 0 && c.Chosen == 0 && o.deviations(n) >= o.search.Deviations {
-			more = false
+		if c.Chosen > 0 {
+			o.deviations--
 		}
-		if more {
+		if c.Chosen+1 < c.N && (most == 0 || o.deviations < most) {
 			c.Chosen++
+			o.deviations++
 			o.path = o.path[:n]
 			return true
 		}
 	}
-	o.path = nil
+	o.path = o.path[:0]
 	return false
 }
 
-// fingerprints remembers the states in which choices were made, and with how few
-// deviations.
-type fingerprints struct {
-	w    *World
-	seen map[uint64]int
-}
-
-func (f *fingerprints) known(what string, deviations int) bool {
-	h := hashString(f.w.fingerprint(), what)
-	least, ok := f.seen[h]
-	if ok && least <= deviations {
-		return true
+func (o *odometer) recording() Recording {
+	var r Recording
+	for _, c := range o.path {
+		r = r.add(c)
 	}
-	f.seen[h] = deviations
-	return false
-}
-
-// fingerprint is a hash of where the world stands.
-func (w *World) fingerprint() uint64 {
-	var h uint64
-	w.root.each(func(a *Actor) { h = mix(mix(h, a.hash), mix(a.history, uint64(a.pauses))) })
-	var set uint64 // sums: the order in a queue is not part of the state
-	for _, p := range w.runq {
-		set += mix(p.hash, p.step)
-	}
-	for _, t := range w.timers {
-		var owner uint64
-		if t.p != nil {
-			owner = t.p.hash
-		} else {
-			owner = mix(t.ctx.p.hash, 1)
-		}
-		set += mix(owner, uint64(t.at-w.now)+2)
-	}
-	return mix(h, set)
-}
-
-// learn folds what a process heard of into its actor's history.
-func (p *Proc) learn(history uint64) {
-	if p.w.print != nil {
-		p.actor.history = mix(p.actor.history, history)
-	}
+	return r
 }

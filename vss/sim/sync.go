@@ -6,18 +6,29 @@ import (
 )
 
 // A Signal is an event that happens once; who waits for it goes on when it has
-// happened. The zero Signal is ready. Name it for reports.
+// happened. The zero Signal is ready.
 type Signal struct {
-	Name    string
+	Name string // for reports
+
+	// World may be set from the start, for the sake of a pruned [Search]: only so
+	// does it know who set a signal that nobody waited for, and takes fewer
+	// states for different.
+	World *World
+
 	set     bool
-	history uint64
+	note    note
 	waiters []*Proc
 }
 
 func (s *Signal) String() string { return named(s.Name, "a signal") }
 
 // IsSet tells whether the signal has happened.
-func (s *Signal) IsSet() bool { return s.set }
+func (s *Signal) IsSet() bool {
+	if s.set {
+		s.note.read(s.World)
+	}
+	return s.set
+}
 
 // Set makes the signal happen. Further calls do nothing.
 func (s *Signal) Set() {
@@ -25,10 +36,10 @@ func (s *Signal) Set() {
 		return
 	}
 	s.set = true
+	s.note.write(s.World)
 	for _, p := range s.waiters {
-		if p.waitOn == s {
+		if p.waitsOn(s) {
 			p.wakeUp(nil)
-			s.history = p.actor.history
 		}
 	}
 	s.waiters = nil
@@ -40,13 +51,15 @@ func (s *Signal) Wait(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.World = p.w
 	for !s.set {
-		s.waiters = append(s.waiters, p)
+		s.waiters = p.line(s.waiters, false)
 		if err := p.park(ctx, "signal", s); err != nil {
+			s.waiters = without(s.waiters, p)
 			return err
 		}
 	}
-	p.learn(s.history)
+	s.note.read(s.World)
 	return nil
 }
 
@@ -54,13 +67,19 @@ func (s *Signal) Wait(ctx context.Context) error {
 // came. The zero Mutex is unlocked. A process that dies with it must unlock it in
 // a deferred call, as anywhere.
 type Mutex struct {
-	Name    string
+	Name string // for reports
+
 	owner   *Proc
-	history uint64
+	note    note
 	waiters []*Proc
 }
 
-func (m *Mutex) String() string { return named(m.Name, "a mutex") }
+func (m *Mutex) String() string {
+	if m.owner != nil {
+		return named(m.Name, "a mutex") + " held by " + m.owner.String()
+	}
+	return named(m.Name, "a mutex")
+}
 
 // Lock gives way until the mutex is the process's own.
 func (m *Mutex) Lock(ctx context.Context) error {
@@ -69,32 +88,37 @@ func (m *Mutex) Lock(ctx context.Context) error {
 		return err
 	}
 	if m.owner == p {
-		return errors.New("sim: " + m.String() + " is locked twice by " + p.String())
+		return errors.New("sim: " + named(m.Name, "a mutex") + " is locked twice by " + p.String())
 	}
 	if m.owner == nil {
 		m.owner = p
-		p.learn(m.history)
+		m.note.read(p.w)
 		return nil
 	}
-	m.waiters = append(m.waiters, p)
-	err = p.park(ctx, "mutex", m)
-	if err != nil && m.owner == p { // handed over and ended at once
-		m.Unlock()
+	m.waiters = p.line(m.waiters, true)
+	if err := p.park(ctx, "mutex", m); err != nil {
+		m.waiters = without(m.waiters, p)
+		if m.owner == p { // handed over and killed before it could see it
+			m.Unlock()
+		}
+		return err
 	}
-	return err
+	m.note.read(p.w)
+	return nil
 }
 
 // Unlock hands the mutex to the next that waits. It needs no context, so that a
 // dying process can call it.
 func (m *Mutex) Unlock() {
-	if m.owner != nil {
-		m.history = m.owner.actor.history
+	if m.owner == nil {
+		return
 	}
+	m.note.write(m.owner.w)
 	m.owner = nil
 	for len(m.waiters) > 0 && m.owner == nil {
 		p := m.waiters[0]
 		m.waiters = m.waiters[1:]
-		if p.waitOn == m && p.waitFor != "" {
+		if p.waitsOn(m) {
 			m.owner = p
 			p.wakeUp(nil)
 		}
@@ -104,45 +128,60 @@ func (m *Mutex) Unlock() {
 // A Gate holds back who passes it while it is shut, as a volume holds writes
 // during a flush-and-hold. The zero Gate is open.
 type Gate struct {
-	Name    string
+	Name string // for reports
+
+	// World may be set from the start, for the sake of a pruned [Search]: it must
+	// be if more than one actor shuts and opens the gate before anybody waits.
+	World *World
+
 	shut    bool
+	note    note
 	waiters []*Proc
 }
 
 func (g *Gate) String() string { return named(g.Name, "a gate") }
 
 // Shut makes Pass wait.
-func (g *Gate) Shut() { g.shut = true }
-
-// IsShut tells whether Pass waits.
-func (g *Gate) IsShut() bool { return g.shut }
+func (g *Gate) Shut() { g.turn(true) }
 
 // Open lets everybody go on who waits.
 func (g *Gate) Open() {
-	g.shut = false
+	g.turn(false)
 	for _, p := range g.waiters {
-		if p.waitOn == g {
+		if p.waitsOn(g) {
 			p.wakeUp(nil)
 		}
 	}
 	g.waiters = nil
 }
 
+func (g *Gate) turn(shut bool) {
+	g.note.read(g.World) // who turned it before is in what comes of it
+	g.note.write(g.World)
+	g.shut = shut
+}
+
+// IsShut tells whether Pass waits.
+func (g *Gate) IsShut() bool {
+	g.note.read(g.World)
+	return g.shut
+}
+
 // Pass gives way until the gate is open.
 func (g *Gate) Pass(ctx context.Context) error {
-	if !g.shut {
-		return nil
-	}
 	p, err := caller(ctx)
 	if err != nil {
 		return err
 	}
+	g.World = p.w
 	for g.shut {
-		g.waiters = append(g.waiters, p)
+		g.waiters = p.line(g.waiters, false)
 		if err := p.park(ctx, "gate", g); err != nil {
+			g.waiters = without(g.waiters, p)
 			return err
 		}
 	}
+	g.note.read(g.World)
 	return nil
 }
 

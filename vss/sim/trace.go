@@ -1,10 +1,8 @@
 package sim
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -81,7 +79,7 @@ func (e Event) append(b []byte) []byte {
 type Trace []Event
 
 // Trace returns the events so far. They must not be changed.
-func (w *World) Trace() Trace { return slices.Clip(w.events) }
+func (w *World) Trace() Trace { return w.events.trace() }
 
 // String prints one line an event.
 func (t Trace) String() string {
@@ -115,45 +113,5 @@ func (t Trace) Select(kind string) Trace {
 	return out
 }
 
-// Emit adds an event of the running process's actor to the trace.
-func Emit(ctx context.Context, kind, rule string, attrs ...Attr) {
-	if p := procOf(ctx); p != nil {
-		p.w.emit(p.actor, kind, rule, attrs)
-	}
-}
-
 // TracesIO tells whether single reads and writes are to be recorded.
 func (w *World) TracesIO() bool { return w.traceIO }
-
-func (w *World) emit(a *Actor, kind, rule string, attrs []Attr) {
-	if w.print != nil {
-		a.history = mix(a.history, hashString(offset64, kind))
-		for _, t := range attrs {
-			a.history = mix(hashString(a.history, t.Text), uint64(t.Num))
-		}
-	}
-	if p := w.running.Load(); w.traceOff || p != nil && p.dead {
-		return
-	}
-	w.events = append(w.events, Event{
-		Seq:   uint64(len(w.events) + 1),
-		Time:  w.now,
-		Actor: a.path,
-		Kind:  kind,
-		Rule:  rule,
-		Attrs: w.keep(attrs),
-	})
-}
-
-// keep copies attributes into the world's arena.
-func (w *World) keep(attrs []Attr) []Attr {
-	if len(attrs) == 0 {
-		return nil
-	}
-	if cap(w.attrs)-len(w.attrs) < len(attrs) {
-		w.attrs = make([]Attr, 0, max(64, min(2*cap(w.attrs), 4096), len(attrs)))
-	}
-	n := len(w.attrs)
-	w.attrs = append(w.attrs, attrs...)
-	return w.attrs[n:len(w.attrs):len(w.attrs)]
-}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,37 +16,45 @@ const (
 )
 
 // A World is one simulation. Create it with [New]; end it with [World.Close].
+//
+// Operations may be called from several goroutines; they take turns. What only
+// reads the world (Now, Trace, Hits) or acts on it without a context (Kill,
+// Pause, Emit) is for processes, and for ordinary code between operations.
 type World struct {
 	mu      sync.Mutex // held by the goroutine that drives
 	running atomic.Pointer[Proc]
 	steps   atomic.Uint64
 	closed  atomic.Bool
 
-	now    time.Duration
-	until  time.Duration // no timer beyond it fires in this drive
-	budget uint64        // of steps in this drive
-	seq    uint64        // of timers
-	timers timerHeap
-	asleep []*timer // their actor is paused; at is what they have left
-	runq   []*Proc
-	held   []*Proc // runnable, but their actor is paused
-	nproc  uint64
-	idle   []*coro
+	now     time.Duration
+	until   time.Duration // no timer beyond it fires in this drive
+	budget  uint64        // of steps in this drive
+	seq     uint64        // of timers
+	timers  timerHeap
+	asleep  []*timer // their actor is paused; at is what they have left
+	runq    []*Proc
+	held    []*Proc // runnable, but their actor is paused
+	dying   []*Proc // killed, to unwind before anything else runs
+	foreign []*Proc // they wait under a context that others can end; see watch
+	nproc   uint64
+	idle    []*coro
+	polls   int // in a row that found nothing to move
 
 	root    *Actor
 	chooser Chooser
 	sched   Scheduler // the chooser, if it is one
 	seed    uint64
-	choices []Choice
+	choices Recording
 	print   *fingerprints // nil unless a search asked for it
+	graves  []*Actor      // dead actors, for a search
 
 	plan   []*plannedFault
+	healed bool
 	hits   map[hitKey]*Hit
 	hitOrd []*Hit
 	ids    map[string]uint64
 
-	events   []Event
-	attrs    []Attr
+	events   eventLog
 	traceIO  bool
 	traceOff bool
 
@@ -73,6 +80,19 @@ func Seed(seed uint64) Option {
 
 // WithChooser makes c decide every branch.
 func WithChooser(c Chooser) Option { return func(w *World) { w.setChooser(c) } }
+
+// Capture stores the new world in *to, for who hands options to a scenario that
+// makes its own world.
+func Capture(to **World) Option { return func(w *World) { *to = w } }
+
+// Options makes one option of several, which apply in order.
+func Options(opts ...Option) Option {
+	return func(w *World) {
+		for _, o := range opts {
+			o(w)
+		}
+	}
+}
 
 // TraceIO records single reads and writes in the trace.
 func TraceIO() Option { return func(w *World) { w.traceIO = true } }
@@ -102,12 +122,7 @@ func Rethrow(is func(v any) bool) Option {
 // New makes a world. Without [Seed] or [WithChooser] it takes the first way at
 // every branch and runs processes first in, first out.
 func New(opts ...Option) *World {
-	w := &World{
-		hits:         make(map[hitKey]*Hit),
-		ids:          make(map[string]uint64),
-		virtualLimit: DefaultVirtualLimit,
-		eventLimit:   DefaultEventLimit,
-	}
+	w := &World{virtualLimit: DefaultVirtualLimit, eventLimit: DefaultEventLimit}
 	w.root = &Actor{w: w, hash: hashString(offset64, "world")}
 	w.setChooser(First)
 	for _, o := range opts {
@@ -119,19 +134,23 @@ func New(opts ...Option) *World {
 func (w *World) setChooser(c Chooser) {
 	w.chooser = c
 	w.sched, _ = c.(Scheduler)
+	w.print = nil
 	if f, ok := c.(interface{ fingerprints() *fingerprints }); ok {
 		if w.print = f.fingerprints(); w.print != nil {
-			w.print.w = w
+			w.print.enter(w)
 		}
 	}
 }
 
 // Now is the virtual time since the world began. Call it between operations or
 // inside a process.
-func (w *World) Now() time.Duration { return w.now }
+func (w *World) Now() time.Duration {
+	w.observe(uint64(w.now))
+	return w.now
+}
 
 // Date is Now as a date; see [Epoch].
-func (w *World) Date() time.Time { return Epoch.Add(w.now) }
+func (w *World) Date() time.Time { return Epoch.Add(w.Now()) }
 
 // Steps is the number of times a process was given its turn. It may be read at
 // any time, from any goroutine.
@@ -146,35 +165,20 @@ func (w *World) Running() string {
 	return ""
 }
 
+// Seed is what [Seed] was given, or zero.
+func (w *World) Seed() uint64 { return w.seed }
+
 // Panics lists the panics of processes and handlers so far.
 func (w *World) Panics() []*PanicError { return w.panics }
 
 // Actor adds an actor at the top of the tree.
 func (w *World) Actor(name string) *Actor { return w.root.Child(name) }
 
-// Do runs fn as a process of the world itself and returns its error. Called
-// with an ordinary context it drives the world until the process ends.
-func (w *World) Do(ctx context.Context, fn func(ctx context.Context) error) error {
-	return w.root.Call(ctx, "do", fn)
-}
-
-// Advance lets d of virtual time pass, whatever the limits. Background work goes
-// on. It is for ordinary code; a process calls [Sleep].
-func (w *World) Advance(d time.Duration) error {
-	if !w.lock() {
-		return ErrContext
-	}
-	defer w.mu.Unlock()
-	if w.closed.Load() {
-		return ErrClosed
-	}
-	p := w.root.start(context.Background(), "advance", func(ctx context.Context) error { return Sleep(ctx, d) })
-	return w.drive(context.Background(), p, max(d, w.virtualLimit))
-}
-
-// Close ends every process, in the order they were started, and frees what they
-// held. A process runs its deferred functions. Calls on a closed world fail with
-// [ErrClosed]; its trace stays readable. Closing twice is harmless.
+// Close ends every process, in the order of their actors' paths and their names,
+// and frees what they held. A process runs its deferred functions. Calls on a
+// closed world fail with [ErrClosed]; its trace stays readable. Closing twice is
+// harmless. If a process's deferred function exits the goroutine, or panics with
+// what belongs to the driver, that goes on in the caller when all have ended.
 func (w *World) Close() error {
 	if !w.lock() {
 		return ErrContext
@@ -188,14 +192,13 @@ func (w *World) close() {
 	if w.closed.Swap(true) {
 		return
 	}
+	w.running.Store(nil)
 	w.root.kill()
-	for len(w.runq) > 0 {
-		p := w.runq[0]
-		w.runq = w.runq[1:]
-		w.resume(p)
-	}
-	for _, c := range w.idle {
-		c.stop()
-	}
-	w.idle, w.timers = nil, nil
+	defer func() {
+		for _, c := range w.idle {
+			c.stop()
+		}
+		w.idle, w.runq, w.held, w.timers, w.asleep = nil, nil, nil, nil, nil
+	}()
+	w.unwind()
 }

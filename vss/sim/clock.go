@@ -1,0 +1,196 @@
+package sim
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"math"
+	"slices"
+	"time"
+)
+
+// after is t later by d, or the end of time.
+func after(t, d time.Duration) time.Duration {
+	if d > math.MaxInt64-t {
+		return math.MaxInt64
+	}
+	return t + d
+}
+
+// Sleep gives way for d of virtual time.
+func Sleep(ctx context.Context, d time.Duration) error {
+	p, err := caller(ctx)
+	if err != nil {
+		return err
+	}
+	if d <= 0 {
+		return p.yield(ctx)
+	}
+	w := p.w
+	at := after(w.now, d)
+	if at <= w.until && (len(w.timers) == 0 || at < w.timers[0].at) && p.coast() {
+		w.now = at
+		return nil
+	}
+	p.alarm = timer{at: at, p: p, actor: p.actor}
+	w.addTimer(&p.alarm)
+	err = p.park(ctx, "a timer", &p.alarm)
+	w.dropTimer(&p.alarm)
+	return err
+}
+
+// Yield lets every other runnable process have a turn first.
+func Yield(ctx context.Context) error {
+	p, err := caller(ctx)
+	if err != nil {
+		return err
+	}
+	return p.yield(ctx)
+}
+
+func (p *Proc) yield(ctx context.Context) error {
+	if p.coast() {
+		return nil
+	}
+	p.w.ready(p)
+	return p.park(ctx, "its turn", nil)
+}
+
+// coast counts a turn that needs no switch, because nothing else can run. From
+// time to time it refuses, so that the driver looks at its limits and its
+// context.
+func (p *Proc) coast() bool {
+	w := p.w
+	if len(w.runq)+len(w.dying)+len(w.foreign) > 0 || p.actor.pauses > 0 || w.print != nil {
+		return false
+	}
+	n := w.steps.Load() + 1
+	if n >= w.budget || n%1024 == 0 {
+		return false
+	}
+	w.steps.Store(n)
+	p.step++
+	return true
+}
+
+// Now is the virtual time since the world began.
+func Now(ctx context.Context) time.Duration {
+	if p := procOf(ctx); p != nil {
+		return p.w.Now()
+	}
+	return 0
+}
+
+// A timer wakes a process or ends a context.
+type timer struct {
+	at    time.Duration
+	seq   uint64
+	index int // in the heap, plus one; 0 when it is in none
+	p     *Proc
+	ctx   *simCtx
+	actor *Actor
+}
+
+func (t *timer) String() string {
+	if t.index == 0 {
+		return "with " + t.at.String() + " left"
+	}
+	return "at " + t.at.String()
+}
+
+func (w *World) addTimer(t *timer) {
+	w.seq++
+	t.seq = w.seq
+	if t.actor.pauses > 0 {
+		t.at -= w.now
+		w.asleep = append(w.asleep, t)
+		return
+	}
+	heap.Push(&w.timers, t)
+}
+
+func (w *World) dropTimer(t *timer) {
+	if t.index > 0 {
+		heap.Remove(&w.timers, t.index-1)
+		return
+	}
+	if i := slices.Index(w.asleep, t); i >= 0 {
+		w.asleep = slices.Delete(w.asleep, i, i+1)
+	}
+}
+
+// fire ends the timers that are due, all before anything runs.
+func (w *World) fire() {
+	for len(w.timers) > 0 && w.timers[0].at <= w.now {
+		t := heap.Pop(&w.timers).(*timer)
+		if t.ctx != nil {
+			t.ctx.cancel(context.DeadlineExceeded)
+		} else {
+			t.p.wakeUp(nil)
+		}
+	}
+}
+
+// hold puts aside what belongs to paused actors.
+func (w *World) hold() {
+	for _, t := range slices.Clone(w.timers) {
+		if t.actor.pauses > 0 {
+			heap.Remove(&w.timers, t.index-1)
+			t.at -= w.now
+			w.asleep = append(w.asleep, t)
+		}
+	}
+	w.runq = slices.DeleteFunc(w.runq, func(p *Proc) bool {
+		if p.actor.pauses == 0 {
+			return false
+		}
+		w.held = append(w.held, p)
+		return true
+	})
+}
+
+// release takes up again what belongs to actors that are paused no more.
+func (w *World) release() {
+	w.held = slices.DeleteFunc(w.held, func(p *Proc) bool {
+		if p.actor.pauses > 0 {
+			return false
+		}
+		w.runq = append(w.runq, p)
+		return true
+	})
+	slices.SortFunc(w.asleep, func(a, b *timer) int { return cmp.Compare(a.seq, b.seq) })
+	w.asleep = slices.DeleteFunc(w.asleep, func(t *timer) bool {
+		if t.actor.pauses > 0 {
+			return false
+		}
+		t.at = after(w.now, t.at)
+		heap.Push(&w.timers, t)
+		return true
+	})
+}
+
+type timerHeap []*timer
+
+func (h timerHeap) Len() int { return len(h) }
+func (h timerHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
+}
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i+1, j+1
+}
+
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	*h = append(*h, t)
+	t.index = len(*h)
+}
+
+func (h *timerHeap) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	t.index = 0
+	return t
+}

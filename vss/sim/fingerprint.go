@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A pruned search compares states of the world by a fingerprint. What a process
+// will do is a function of what it took part in and heard of, so each actor keeps
+// a running hash of that, its history. Whatever carries news from one actor to
+// another carries the history with it: the functions here are what the rest of
+// the kernel says for it. All of them do nothing unless a search prunes.
+
+// learn folds what a process heard of into its actor's history.
+func (p *Proc) learn(history uint64) {
+	if p.w.print != nil {
+		p.actor.history = mix(p.actor.history, history)
+	}
+}
+
+// learnTurn notes that p gets its turn.
+func (p *Proc) learnTurn() {
+	if p.step == 1 {
+		p.learn(p.born)
+	}
+	p.learn(p.turnHash())
+}
+
+// turnHash is the same for a process's nth turn in every run.
+func (p *Proc) turnHash() uint64 { return mix(p.hash, p.step) }
+
+// observe folds what the running process, or ordinary code, read of the world
+// into its history.
+func (w *World) observe(what uint64) {
+	if w.print != nil {
+		a := w.who()
+		a.history = mix(a.history, what)
+	}
+}
+
+// who is the actor that acts: the running process's, or the root for ordinary
+// code.
+func (w *World) who() *Actor {
+	if p := w.running.Load(); p != nil {
+		return p.actor
+	}
+	return w.root
+}
+
+func (w *World) here() uint64 { return w.who().history }
+
+// line adds p to a list of waiters. It counts as news who stands there already
+// if they go on one after another, or if the search may not choose any order.
+func (p *Proc) line(waiters []*Proc, oneByOne bool) []*Proc {
+	if f := p.w.print; f != nil && (f.ordered || oneByOne) {
+		h := uint64(len(waiters))
+		for _, q := range waiters {
+			h = mix(h, q.hash)
+		}
+		p.learn(h)
+	}
+	return append(waiters, p)
+}
+
+// A note is what an object keeps of who changed it last, for who reads it next.
+type note struct {
+	history uint64
+	changed bool
+	unknown bool // changed while the world was not known
+}
+
+func (n *note) write(w *World) {
+	if w == nil {
+		n.changed, n.unknown = true, true
+	} else if w.print != nil {
+		n.history, n.changed, n.unknown = w.here(), true, false
+	}
+}
+
+func (n *note) read(w *World) {
+	if w == nil || w.print == nil || !n.changed {
+		return
+	}
+	if n.unknown { // somebody did it: then who reads hears of all
+		n.history, n.unknown = w.histories(), false
+	}
+	w.observe(n.history)
+}
+
+// histories is a hash of all that happened.
+func (w *World) histories() uint64 {
+	var sum uint64 // of hashes: the order of the actors is not part of the state
+	add := func(a *Actor) { sum += mix(mix(a.hash, a.history), uint64(a.pauses)) }
+	w.root.each(add)
+	for _, a := range w.graves {
+		add(a)
+	}
+	return sum
+}
+
+// fingerprints remembers the states in which choices were made, and with how few
+// deviations.
+type fingerprints struct {
+	w       *World
+	base    uint64 // of the worlds that the scenario made before this one
+	ordered bool   // the order in which things are ready is part of the state
+	seen    map[uint64]int
+}
+
+func (f *fingerprints) enter(w *World) {
+	if f.w != nil && f.w != w {
+		f.base = mix(f.base, f.w.fingerprint(f.ordered))
+	}
+	f.w = w
+}
+
+// restart prepares for another run.
+func (f *fingerprints) restart() { f.w, f.base = nil, 0 }
+
+func (f *fingerprints) known(what string, deviations int) bool {
+	h := hashString(mix(f.base, f.w.fingerprint(f.ordered)), what)
+	least, ok := f.seen[h]
+	if ok && least <= deviations {
+		return true
+	}
+	f.seen[h] = deviations
+	return false
+}
+
+// fingerprint is a hash of where the world stands.
+func (w *World) fingerprint(ordered bool) uint64 {
+	var things []uint64
+	add := func(kind int, h uint64) { things = append(things, mix(h, uint64(kind))) }
+	for i, list := range [][]*Proc{w.runq, w.held, w.dying} {
+		for _, p := range list {
+			add(i, p.prospect())
+		}
+	}
+	timers := slices.Concat(w.timers, w.asleep)
+	slices.SortFunc(timers, func(a, b *timer) int { return cmp.Compare(a.seq, b.seq) })
+	for _, t := range timers {
+		left, kind := t.at, 3
+		if t.index > 0 {
+			left, kind = t.at-w.now, 4
+		}
+		add(kind, mix(t.owner(), uint64(left)))
+	}
+	var sum uint64
+	for _, h := range things {
+		if ordered {
+			sum = mix(sum, h)
+		} else {
+			sum += h
+		}
+	}
+	return mix(w.histories(), sum)
+}
+
+// prospect is a hash of what p will do with its turn, as far as its actor's
+// history does not say it.
+func (p *Proc) prospect() uint64 {
+	h := p.turnHash()
+	if p.step == 0 {
+		h = mix(h, p.born)
+	}
+	if p.wake != nil {
+		h = mix(h, 1)
+	}
+	return h
+}
+
+func (t *timer) owner() uint64 {
+	if t.ctx != nil {
+		return mix(t.ctx.p.hash, 1)
+	}
+	return t.p.hash
+}

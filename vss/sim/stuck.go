@@ -1,0 +1,35 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+)
+
+// stuck reports every process that has not ended and what it waits for.
+func (w *World) stuck(reason string) *StuckError {
+	e := &StuckError{Reason: reason, At: w.now}
+	var procs []*Proc
+	w.root.each(func(a *Actor) { procs = append(procs, a.procs...) })
+	slices.SortFunc(procs, func(a, b *Proc) int { return cmp.Compare(a.order, b.order) })
+	for _, p := range procs {
+		e.Waiting = append(e.Waiting, Waiting{Process: p.String(), For: p.waiting()})
+	}
+	return e
+}
+
+func (p *Proc) waiting() string {
+	what := "its turn"
+	if p.parked && !p.queued {
+		what = p.waitFor
+		if p.waitOn != nil {
+			what += " " + p.waitOn.String()
+		}
+	}
+	if p.actor.pauses > 0 {
+		what += " (paused)"
+	}
+	if p.background {
+		what += " (background)"
+	}
+	return what
+}
