@@ -25,7 +25,7 @@ import (
 type Limits struct {
 	Size     int64 // bytes read, 128 MiB
 	Depth    int   // elements open at once, 100
-	Elements int   // elements in the text, 4 million; 1<<18 for Parse
+	Elements int   // elements in the text, 1 million; 1<<18 for Parse
 	Attrs    int   // attributes of one element, 64
 }
 
@@ -34,7 +34,7 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		Size:     orDefault(l.Size, 128<<20),
 		Depth:    orDefault(l.Depth, 100),
-		Elements: orDefault(l.Elements, 4_000_000),
+		Elements: orDefault(l.Elements, 1_000_000),
 		Attrs:    orDefault(l.Attrs, 64),
 	}
 }
