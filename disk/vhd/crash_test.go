@@ -88,6 +88,11 @@ func TestCut(t *testing.T) {
 			if len(j.ops) < 3 {
 				t.Fatalf("the journal has %d entries; nothing to cut", len(j.ops))
 			}
+			for i, o := range j.ops {
+				if o.kind == "write" && o.off < 4096 && (i+1 == len(j.ops) || j.ops[i+1].kind != "sync") {
+					t.Errorf("the table's entry at %d is not synced", o.off)
+				}
+			}
 			base := &flat{bytes.Clone(c.file)}
 			for len(j.ops) > 0 {
 				n := 0
@@ -212,6 +217,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// faultyWrite does the write of c while the file fails, and again when it does
+// not.
 func faultyWrite(t *testing.T, c cutScenario, fails func(n int) bool) {
 	want := reopen(t, &flat{c.file})
 	f := &faulty{flat: flat{bytes.Clone(c.file)}, fails: fails}
@@ -226,14 +233,19 @@ func faultyWrite(t *testing.T, c cutScenario, fails func(n int) bool) {
 	}
 	outside("image after the fault", content(t, im))
 	outside("bytes after the fault", reopen(t, &f.flat))
+	f.count = 1 << 30 // "once" is over, "forever" is not
+	if im := must(vhd.Open(f, f.Size())); im.Notes() != nil && !f.fail() {
+		t.Errorf("after one fault: notes %q", im.Notes())
+	}
 
 	f.fails = func(int) bool { return false }
 	must(im.WriteAt(c.p, c.off))
 	copy(want[c.off:], c.p)
 	same(t, "image", content(t, im), want)
 	same(t, "bytes", reopen(t, &f.flat), want)
-	if err := must(vhd.OpenFile(f)).Check(); err != nil {
-		t.Error(err)
+	again := must(vhd.OpenFile(f))
+	if err := again.Check(); err != nil || again.Notes() != nil {
+		t.Errorf("Check: %v, notes %q", err, again.Notes())
 	}
 }
 

@@ -73,6 +73,8 @@ func TestForeign(t *testing.T) {
 	// the table's entry for block 2, and what was the footer's place.
 	end := len(b) - 512
 	same(t, "footer", f.b[len(f.b)-512:], b[end:])
+	bitmap := im.Map(2*2048, 1).Off - 512
+	same(t, "gap before the new block", f.b[end:bitmap], make([]byte, bitmap-int64(end)))
 	got := bytes.Clone(f.b[:end])
 	binary.BigEndian.PutUint32(got[1024+4*2:], 0xFFFFFFFF)
 	for _, sector := range []int{11, 17, 25} {

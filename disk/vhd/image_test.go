@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -352,6 +353,28 @@ func TestNoAllocation(t *testing.T) {
 			if n := testing.AllocsPerRun(100, do); n != 0 {
 				t.Errorf("%v %s: %v allocations", typ, name, n)
 			}
+		}
+	}
+}
+
+// Between memory stores the disk is passed on by reference.
+func TestCopyByReference(t *testing.T) {
+	for _, typ := range []vhd.Type{vhd.Fixed, vhd.Dynamic} {
+		const size = 32 << 20
+		im := must(vhd.Create(disk.NewMemory(0), vhd.Options{Size: size, Type: typ}))
+		for off := int64(0); off < size; off += 4 << 20 {
+			must(im.WriteAt(pattern(1, 2<<20), off))
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		dst := disk.NewMemory(size)
+		err := disk.Copy(dst, im)
+		runtime.ReadMemStats(&after)
+		if equal, _ := disk.Equal(dst, im); !equal || err != nil {
+			t.Errorf("%v: Equal = %v, Copy: %v", typ, equal, err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > size/8 {
+			t.Errorf("%v: Copy allocated %d bytes", typ, n)
 		}
 	}
 }

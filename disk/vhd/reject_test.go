@@ -283,6 +283,25 @@ func TestBitmapDenies(t *testing.T) {
 	}
 }
 
+// What one fork learns of a bitmap by writing it holds for no other fork.
+func TestBitmapOfForks(t *testing.T) {
+	b := small()
+	b[int(b.getEntry(5))*512] = 0b10110111
+	want := reopen(t, &flat{b})
+	f := disk.NewMemory(int64(len(b)))
+	must(f.WriteAt(b, 0))
+	one := must(vhd.OpenFile(f))
+	two := one.Over(f.Fork())
+	broken := &faulty{flat: flat{bytes.Clone(b)}, fails: func(n int) bool { return n == 5 }} // the sync after the bitmap
+	_, err := one.Over(broken).WriteAt([]byte{9}, 5*4096)
+	wantCode(t, err, errCable)
+	must(one.WriteAt([]byte{9}, 5*4096))
+	for name, im := range map[string]*vhd.Image{"fork": two, "reopened": must(vhd.OpenFile(&flat{b}))} {
+		same(t, name, content(t, im), want)
+		wantCode(t, im.Check(), vhd.ErrBitmap)
+	}
+}
+
 // V25: a saved state out of range does not hinder reading.
 func TestSavedState(t *testing.T) {
 	b := small().footer(func(p []byte) { p[84] = 2 })

@@ -155,6 +155,7 @@ func (im *Image) fill(b int64, entry uint32) error {
 	for i := range bits {
 		bits[i] = 0xFF
 	}
+	im.table.writable(b) // from here on the bitmap is not that of other forks
 	if _, err := im.writeFile(bits, bitmapAt(entry), "block bitmap"); err != nil {
 		return err
 	}
