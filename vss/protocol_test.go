@@ -261,7 +261,9 @@ func (a *app) fails(e vss.Event, code vss.HRESULT) {
 // sets makes a handler set a failure and return true.
 func (a *app) sets(e vss.Event, code vss.HRESULT) {
 	a.on[e] = func(_ context.Context, ev any) error {
-		return ev.(interface{ Fail(vss.HRESULT, string) error }).Fail(code, "on purpose")
+		return ev.(interface {
+			Fail(vss.HRESULT, string) error
+		}).Fail(code, "on purpose")
 	}
 }
 

@@ -159,29 +159,29 @@ func (b *BackupComponents) writerOf(c ComponentChoice) *session {
 }
 
 // record finds the record of a component in the document.
-func (b *BackupComponents) record(op string, c ComponentChoice) (*ComponentRecord, error) {
+func (b *BackupComponents) record(op string, c ComponentChoice) (*WriterRecord, *ComponentRecord, error) {
 	for _, w := range b.doc.Writers {
 		if w.WriterID != c.WriterID || c.InstanceID != (guid.GUID{}) && w.InstanceID != c.InstanceID {
 			continue
 		}
 		if r := w.Component(c.ComponentKey); r != nil && (c.Type == ComponentUndefined || r.Type == c.Type) {
-			return r, nil
+			return w, r, nil
 		}
 	}
-	return nil, fail(op, c.FullPath(), ErrObjectNotFound, "the component is not in the document")
+	return nil, nil, fail(op, c.FullPath(), ErrObjectNotFound, "the component is not in the document")
 }
 
 // edit is a call that changes the record of a component whose writer must have
-// the schema bits.
+// had the schema bits when it was backed up.
 func (b *BackupComponents) edit(ctx context.Context, op string, c ComponentChoice, fn func(r *ComponentRecord) error, needs ...BackupSchema) error {
 	return b.call(ctx, op, func(context.Context) error {
-		r, err := b.record(op, c)
+		w, r, err := b.record(op, c)
 		if err != nil {
 			return err
 		}
 		for _, bit := range needs {
-			if x := b.writerOf(ComponentChoice{WriterID: c.WriterID}); x == nil || x.metadata.Schema&bit == 0 {
-				return fail(op, c.FullPath(), ErrBadState, "the writer has not %v", bit)
+			if w.Schema&bit == 0 {
+				return fail(op, c.FullPath(), ErrInvalidArg, "the writer has not %v", bit)
 			}
 		}
 		return fn(r)

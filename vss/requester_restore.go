@@ -45,8 +45,8 @@ func (b *BackupComponents) SetSelectedForRestore(ctx context.Context, c Componen
 }
 
 // SetSelectedForRestoreEx chooses a component for a restore to a certain running
-// instance of the writer, which must have [SchemaRestoreWithMove]. The null GUID
-// makes it SetSelectedForRestore.
+// instance of the writer, which must have [SchemaRestoreWithMove], else it is
+// [ErrInvalidArg]. The null GUID makes it SetSelectedForRestore.
 func (b *BackupComponents) SetSelectedForRestoreEx(ctx context.Context, c ComponentChoice, selected bool, instance guid.GUID) error {
 	return b.selectForRestore(ctx, "SetSelectedForRestoreEx", c, selected, instance)
 }
@@ -74,7 +74,7 @@ func (b *BackupComponents) checkInstance(op string, c ComponentChoice, instance 
 	case x == nil || x.sub.config.ClassID != c.WriterID:
 		return fail(op, c.FullPath(), ErrObjectNotFound, "no such instance of the writer is running")
 	case x.metadata.Schema&SchemaRestoreWithMove == 0:
-		return fail(op, c.FullPath(), ErrBadState, "the writer cannot be moved")
+		return fail(op, c.FullPath(), ErrInvalidArg, "the writer cannot be moved")
 	}
 	return nil
 }
@@ -116,7 +116,8 @@ func (b *BackupComponents) SetRestoreOptions(ctx context.Context, c ComponentCho
 }
 
 // SetAuthoritativeRestore asks for a restore that other replicas yield to. The
-// writer must have [SchemaAuthoritativeRestore], else it is [ErrBadState].
+// writer must have [SchemaAuthoritativeRestore], else it is [ErrInvalidArg], as
+// with the schema bits of the calls below; no code is documented.
 func (b *BackupComponents) SetAuthoritativeRestore(ctx context.Context, c ComponentChoice, authoritative bool) error {
 	const op = "SetAuthoritativeRestore"
 	return b.edit(ctx, op, c, func(r *ComponentRecord) error {

@@ -173,26 +173,22 @@ func restoreScript(ctx context.Context, m *machine) error {
 
 // restore puts everything back that a document holds.
 func (m *machine) restore(ctx context.Context, xml []byte) (err error) {
-	b, err := m.s.CreateBackupComponents(ctx)
-	if err != nil {
+	b, err := m.restoring(ctx, xml)
+	if b == nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Release(ctx)) }()
-	each := func(fn func(c vss.ComponentChoice) error) error {
-		return errors.Join(fn(m.f.key()), fn(m.b.key()))
+	if err != nil {
+		return err
 	}
 	return steps(
-		func() error { return b.InitializeForRestore(ctx, bytes.NewReader(xml)) },
-		func() error { return b.GatherWriterMetadata(ctx) },
-		func() error {
-			return each(func(c vss.ComponentChoice) error { return b.SetSelectedForRestore(ctx, c, true) })
-		},
 		func() error { return b.PreRestore(ctx) },
 		func() error { return checkStatus(ctx, b) },
-		func() error {
-			return each(func(c vss.ComponentChoice) error { return b.SetFileRestoreStatus(ctx, c, vss.FilesAll) })
-		},
+		func() error { return b.SetFileRestoreStatus(ctx, m.f.key(), vss.FilesAll) },
+		func() error { return b.SetFileRestoreStatus(ctx, m.b.key(), vss.FilesAll) },
 		func() error { return b.PostRestore(ctx) },
 		func() error { return checkStatus(ctx, b) },
 	)
 }
+
+func newReader(xml []byte) *bytes.Reader { return bytes.NewReader(xml) }

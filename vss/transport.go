@@ -154,7 +154,7 @@ type recovery struct {
 }
 
 // RecoverSet writes the copies of the recovery set over their volumes. While
-// another one does so it is [ErrResyncInProgress]; an empty set is [ErrBadState].
+// another one does so it is [ErrResyncInProgress]; an empty set is [ErrObjectNotFound].
 func (b *BackupComponents) RecoverSet(ctx context.Context, o RecoveryOptions) error {
 	return b.run(ctx, "RecoverSet", func(_, work context.Context) error { return b.resync(work, o) })
 }
@@ -171,7 +171,7 @@ func (b *BackupComponents) resync(work context.Context, o RecoveryOptions) error
 		return fail(op, "", ErrResyncInProgress, "another requester writes copies back")
 	}
 	if len(b.recovery) == 0 {
-		return fail(op, "", ErrBadState, "no copy was chosen")
+		return fail(op, "", ErrObjectNotFound, "no copy was chosen")
 	}
 	s.resyncing = true
 	defer func() { s.resyncing = false }()
