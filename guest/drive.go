@@ -95,9 +95,7 @@ func (d *Drive) Traffic() Traffic { return d.traffic }
 // [vss.HoldTimeout]: then the kernel lets them go on by itself. There is nothing
 // to flush: what a program wrote is on the disk.
 func (d *Drive) FlushAndHold(context.Context) error {
-	d.hold.Shut()
-	d.holds++
-	this := d.holds
+	this := d.freeze()
 	d.actor.Background("hold on "+d.volume.Name(), func(ctx context.Context) error {
 		if err := sim.Sleep(ctx, vss.HoldTimeout); err != nil {
 			return err
@@ -108,6 +106,13 @@ func (d *Drive) FlushAndHold(context.Context) error {
 		return nil
 	})
 	return nil
+}
+
+// freeze keeps writes waiting until Release, and numbers the hold.
+func (d *Drive) freeze() int {
+	d.hold.Shut()
+	d.holds++
+	return d.holds
 }
 
 // Release lets writes go on.

@@ -8,6 +8,7 @@ import (
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/guest/ledger"
+	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
@@ -48,9 +49,12 @@ func newEmptyRig(t testing.TB, opts ...sim.Option) *rig {
 func (b *rig) addDisk(signature uint32, kind guest.FileSystemKind) guest.Disk {
 	b.t.Helper()
 	d := guest.NewDisk(disk.NewMemory(16 << 20))
-	b.must(guest.Format(d, guest.DiskSpec{Scheme: guest.MBR, Signature: signature, Partitions: []guest.PartitionSpec{
-		{Active: signature == 1, FileSystem: guest.FileSystem{Kind: kind, Serial: uint64(signature)}},
-	}}))
+	fs := guest.FileSystem{Kind: kind, Serial: uint64(signature)}
+	if kind >= guest.Ext2 {
+		fs.Serial, fs.UUID = 0, guid.GUID{byte(signature)}
+	}
+	b.must(guest.Format(d, guest.DiskSpec{Scheme: guest.MBR, Signature: signature,
+		Partitions: []guest.PartitionSpec{{Active: signature == 1, FileSystem: fs}}}))
 	b.Disks = append(b.Disks, guest.Attachment{Disk: d})
 	return d
 }
@@ -130,8 +134,10 @@ func (b *rig) settled(m *guest.Machine) {
 			b.t.Errorf("writes to %v are held\n%s", d, b.world.Trace())
 		}
 	}
-	if v := m.VSS(); v != nil && v.InProgress() {
-		b.t.Errorf("a shadow copy set is in progress\n%s", b.world.Trace())
+	if v := m.VSS(); v != nil {
+		for _, what := range v.Leftovers() {
+			b.t.Errorf("%s\n%s", what, b.world.Trace())
+		}
 	}
 }
 
@@ -145,4 +151,3 @@ func wantReason(t testing.TB, err error, reason guest.Reason) {
 		t.Errorf("%T is no *guest.Error", err)
 	}
 }
-

@@ -112,7 +112,7 @@ func (m *Machine) mount() error {
 	for _, v := range Volumes(m.layouts...) {
 		d := newDrive(m.actor, v, volumeID(m.layouts[v.Disk], v), m.config.Disks[v.Disk].Disk)
 		m.drives = append(m.drives, d)
-		if v.Letter == 'C' {
+		if v.Letter == 'C' || v.System && m.boot == nil { // no letters in a Linux
 			m.boot = d
 		}
 	}

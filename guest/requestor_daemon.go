@@ -23,7 +23,7 @@ func newDaemon(m *Machine) *daemon {
 }
 
 func (d *daemon) Snapshot(ctx context.Context, o SnapshotOptions) (*Snapshot, error) {
-	return d.runner.run(ctx, o, d.backup)
+	return d.runner.run(ctx, o, &fsFreeze{machine: d.runner.machine, result: &Snapshot{}})
 }
 
 func (d *daemon) Abort(ctx context.Context) error { return d.runner.abort(ctx) }
@@ -32,57 +32,71 @@ func (d *daemon) Release(ctx context.Context, s *Snapshot) error {
 	return d.runner.call(ctx, "Release", func(context.Context) error { return d.runner.machine.dropAll(s) })
 }
 
-// backup freezes one mount after the other, the root last, and thaws on every
-// way out.
-func (d *daemon) backup(ctx, _ context.Context) (*Snapshot, error) {
-	m := d.runner.machine
+// An fsFreeze is one backup by a daemon.
+type fsFreeze struct {
+	machine *Machine
+	frozen  []*Drive
+	result  *Snapshot
+}
+
+// run freezes one mount after the other, the root last, keeps the disks, and
+// thaws.
+func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
+	m := f.machine
 	drives := m.backupDrives()
 	if len(drives) == 0 {
 		return nil, ErrNothingToDo
 	}
-	slices.SortStableFunc(drives, func(a, b *Drive) int { return rootLast(m, a) - rootLast(m, b) })
-	var frozen []*Drive
-	defer func() {
-		for _, v := range frozen {
-			v.Release()
-			m.actor.Emit("guest/fsthaw", "", sim.S("volume", v.volume.Name()))
-		}
-	}()
-	for _, v := range drives {
-		if err := sim.AtOn(ctx, PointFreeze, v.path); err != nil {
+	slices.SortStableFunc(drives, func(a, b *Drive) int { return f.order(a) - f.order(b) })
+	for _, d := range drives {
+		if err := sim.AtOn(ctx, PointFreeze, d.path); err != nil {
 			return nil, err
 		}
-		if err := v.FlushAndHold(ctx); err != nil {
-			return nil, err
-		}
-		frozen = append(frozen, v)
-		m.actor.Emit("guest/fsfreeze", "", sim.S("volume", v.volume.Name()))
+		d.freeze()
+		f.frozen = append(f.frozen, d)
+		m.actor.Emit("guest/fsfreeze", "", sim.S("volume", d.volume.Name()))
 	}
-	return m.keepAll(drives)
+	if err := f.keep(ctx, drives); err != nil {
+		return nil, err
+	}
+	f.thaw()
+	return f.result, nil
 }
 
-func rootLast(m *Machine, d *Drive) int {
-	if d == m.boot {
+func (f *fsFreeze) order(d *Drive) int {
+	if d == f.machine.boot {
 		return 1
 	}
 	return 0
 }
 
-// keepAll keeps and seals every drive's disk at one instant, or none.
-func (m *Machine) keepAll(drives []*Drive) (*Snapshot, error) {
-	s := &Snapshot{Set: m.actor.NewID("snapshot set")}
+// keep keeps and seals every drive's disk at one instant.
+func (f *fsFreeze) keep(ctx context.Context, drives []*Drive) error {
+	f.result.Set = f.machine.actor.NewID("snapshot set")
 	for _, d := range drives {
-		id := m.actor.NewID("snapshot")
-		err := d.keep(id)
-		if err == nil {
-			s.Copies = append(s.Copies, d.copyOf(id))
-			err = d.SealShadow(context.Background(), id)
+		id := f.machine.actor.NewID("snapshot")
+		if err := d.keep(id); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, errors.Join(err, m.dropAll(s))
+		f.result.Copies = append(f.result.Copies, d.copyOf(id))
+		if err := d.SealShadow(ctx, id); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	return nil
+}
+
+func (f *fsFreeze) thaw() {
+	for _, d := range f.frozen {
+		d.Release()
+		f.machine.actor.Emit("guest/fsthaw", "", sim.S("volume", d.volume.Name()))
+	}
+	f.frozen = nil
+}
+
+func (f *fsFreeze) undo(context.Context) error {
+	f.thaw()
+	return f.machine.dropAll(f.result)
 }
 
 // backupDrives lists the volumes that a backup from inside covers: those on

@@ -8,10 +8,14 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// PointAnswer is where a machine's backup service may fail to answer the host or
-// take its time, before anything has happened in the guest. It is asked for the
-// service: on=h1/sql01/guest/vmicvss
-const PointAnswer sim.Point = "guest/answer"
+// Points at which a machine's backup service may fail, be slow or die: before
+// anything has happened in the guest, and when the shadow copies are made and
+// the host is to be told. They are asked for the service:
+// on=h1/sql01/guest/vmicvss
+const (
+	PointAnswer   sim.Point = "guest/answer"
+	PointSnapshot sim.Point = "guest/snapshot"
+)
 
 // A sessionRunner carries out the backups of a requestor, one at a time, in
 // processes of the machine.
@@ -22,40 +26,55 @@ type sessionRunner struct {
 	current *backupSession
 }
 
+// A backup is what a requestor does in the guest.
+type backup interface {
+	// run makes the shadow copies; its time ends with ctx.
+	run(ctx context.Context) (*Snapshot, error)
+	// undo takes away whatever run made, however far it came, also when the
+	// process that ran it is dead.
+	undo(ctx context.Context) error
+}
+
 // A backupSession is one call of Snapshot.
 type backupSession struct {
 	runner *sessionRunner
+	work   backup
 	cancel context.CancelFunc // nil before it begins
 	why    Reason             // it was told to stop
 	result *Snapshot
-	over   sim.Signal
+	over   sim.Signal // nothing is going on any more
 }
 
-// A backupFunc makes the guest's shadow copies. Ctx ends when the host or the
-// clock says so; base goes on, for undoing what was done. On error nothing is
-// left.
-type backupFunc func(ctx, base context.Context) (*Snapshot, error)
-
-// run makes a backup and waits for it. If the caller gives up, the backup is
-// told to stop and undoes itself while nobody waits.
-func (r *sessionRunner) run(ctx context.Context, o SnapshotOptions, backup backupFunc) (*Snapshot, error) {
-	s := &backupSession{runner: r}
-	s.over.Name = "the end of the backup in " + r.machine.path
+// run makes a backup and waits for it. If the caller gives up first, or dies, the
+// backup is told to stop and undoes itself while nobody waits.
+func (r *sessionRunner) run(ctx context.Context, o SnapshotOptions, work backup) (*Snapshot, error) {
+	s := &backupSession{runner: r, work: work}
+	if host := sim.Self(ctx); host != nil {
+		returned := host.OnKill(r.machine.actor, "host lost", func(context.Context) error {
+			s.stop(ErrAborted)
+			return nil
+		})
+		defer returned()
+	}
 	err := r.call(ctx, "Snapshot", func(ctx context.Context) error {
 		if r.current != nil {
 			return r.fail(ErrBusy)
 		}
 		r.current = s
-		work := r.actor.Go("backup", func(base context.Context) error { return s.work(base, o, backup) })
-		return work.Wait(ctx)
+		s.over.Name = "the end of the backup by " + r.actor.Path()
+		return r.actor.Go("backup", func(base context.Context) error { return s.begin(base, o) }).Wait(ctx)
 	})
-	if err != nil {
-		if r.current == s {
-			s.stop(ErrAborted)
-		}
-		return nil, err
+	if err == nil {
+		return s.result, nil
 	}
-	return s.result, nil
+	if r.current == s && !r.machine.Ended() {
+		if !r.actor.Dead() {
+			s.stop(ErrAborted)
+		} else if late := r.machine.call(ctx, "Snapshot", s.over.Wait); late == nil {
+			err = r.fail(fmt.Errorf("%w: %w", ErrNotRunning, err))
+		}
+	}
+	return nil, err
 }
 
 // call runs fn in the service's process. A service whose process died is started
@@ -67,26 +86,49 @@ func (r *sessionRunner) call(ctx context.Context, op string, fn func(ctx context
 	return r.machine.callOn(ctx, r.actor, op, fn)
 }
 
-func (s *backupSession) work(base context.Context, o SnapshotOptions, backup backupFunc) error {
-	defer s.end()
+// begin is the backup's process.
+func (s *backupSession) begin(base context.Context, o SnapshotOptions) error {
+	me := s.runner.actor
+	survives := me.OnKill(s.runner.machine.actor, "backup lost", func(ctx context.Context) error {
+		defer s.end()
+		return s.work.undo(ctx)
+	})
 	ctx, cancel := sim.WithTimeout(base, o.timeout())
 	defer cancel()
 	if s.cancel = cancel; s.why != 0 {
 		cancel()
 	}
-	err := sim.At(ctx, PointAnswer)
-	if err == nil {
-		s.result, err = backup(ctx, base)
+	err := s.attempt(ctx)
+	if me.Dead() {
+		return err
 	}
+	survives()
+	defer s.end()
+	if err != nil {
+		return s.runner.fail(errors.Join(s.reason(ctx, err), s.work.undo(base)))
+	}
+	return nil
+}
+
+func (s *backupSession) attempt(ctx context.Context) (err error) {
+	if err = sim.At(ctx, PointAnswer); err != nil {
+		return err
+	}
+	if s.result, err = s.work.run(ctx); err != nil {
+		return err
+	}
+	return sim.At(ctx, PointSnapshot)
+}
+
+// reason says why a backup whose time has ended failed.
+func (s *backupSession) reason(ctx context.Context, err error) error {
 	switch {
-	case err == nil:
-		return nil
 	case s.why != 0:
-		return s.runner.fail(fmt.Errorf("%w: %w", s.why, err))
-	case errors.Is(err, context.DeadlineExceeded):
-		return s.runner.fail(fmt.Errorf("%w: %w", ErrTimeout, err))
+		return fmt.Errorf("%w: %w", s.why, err)
+	case ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
-	return s.runner.fail(err)
+	return err
 }
 
 func (s *backupSession) end() {
@@ -107,11 +149,11 @@ func (s *backupSession) stop(why Reason) {
 // abort ends the session under way, if there is one, and waits for its end.
 func (r *sessionRunner) abort(ctx context.Context) error {
 	s := r.current
-	if s == nil {
+	if s == nil || r.machine.Ended() {
 		return nil
 	}
 	s.stop(ErrAborted)
-	return within(ctx, r.machine.actor, s.over.Wait)
+	return r.machine.call(ctx, "Abort", s.over.Wait)
 }
 
 func (r *sessionRunner) fail(cause error) error {

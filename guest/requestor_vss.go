@@ -11,11 +11,6 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// PointSnapshot is where the answer of a machine's backup service may get lost
-// on its way to the host, when the shadow copies are made. It is asked for the
-// service: on=h1/sql01/guest/vmicvss
-const PointSnapshot sim.Point = "guest/snapshot"
-
 // undoLimit is how long a failed backup waits for writers to undo what they did,
 // before it takes its shadow copies away without them.
 const undoLimit = time.Minute
@@ -29,10 +24,8 @@ func newWindowsRequestor(m *Machine) *windowsRequestor {
 }
 
 func (w *windowsRequestor) Snapshot(ctx context.Context, o SnapshotOptions) (*Snapshot, error) {
-	return w.runner.run(ctx, o, func(ctx, base context.Context) (*Snapshot, error) {
-		b := &windowsBackup{machine: w.runner.machine, options: o, result: &Snapshot{}}
-		return b.run(ctx, base)
-	})
+	b := &windowsBackup{machine: w.runner.machine, options: o, result: &Snapshot{}}
+	return w.runner.run(ctx, o, b)
 }
 
 func (w *windowsRequestor) Abort(ctx context.Context) error { return w.runner.abort(ctx) }
@@ -52,26 +45,13 @@ type windowsBackup struct {
 	result  *Snapshot
 }
 
-// run carries the session from Identify to BackupShutdown (R26). On any failure,
-// and when the requestor's process dies, what it made is taken away.
-func (b *windowsBackup) run(ctx, base context.Context) (*Snapshot, error) {
-	m := b.machine
-	survives := sim.Self(ctx).OnKill(m.actor, "backup lost", func(ctx context.Context) error { return b.lost(ctx) })
-	defer survives()
-	m.actor.Emit("guest/backup", "R26")
-	err := b.sequence(ctx)
-	if err == nil {
-		err = sim.At(ctx, PointSnapshot)
-	}
-	if errors.Is(err, sim.ErrDead) {
+// run carries the session from Identify to BackupShutdown (R26).
+func (b *windowsBackup) run(ctx context.Context) (*Snapshot, error) {
+	b.machine.actor.Emit("guest/backup", "R26")
+	if err := b.sequence(ctx); err != nil {
 		return nil, err
 	}
-	if err != nil {
-		err = errors.Join(err, b.undo(base))
-		m.actor.Emit("guest/backup-failed", "", sim.S("error", err.Error()))
-		return nil, err
-	}
-	m.actor.Emit("guest/backup-done", "", sim.N("copies", len(b.result.Copies)))
+	b.machine.actor.Emit("guest/backup.end", "R26", sim.N("copies", len(b.result.Copies)))
 	return b.result, nil
 }
 
@@ -188,24 +168,14 @@ func (b *windowsBackup) undo(base context.Context) error {
 	if b.bc == nil {
 		return nil
 	}
+	b.machine.actor.Emit("guest/backup-undone", "", sim.S("phase", b.bc.Phase().String()))
 	ctx, cancel := sim.WithTimeout(base, undoLimit)
 	defer cancel()
-	late := b.aside(ctx, func(ctx context.Context) error {
+	err := b.aside(ctx, func(ctx context.Context) error {
 		return errors.Join(b.bc.AbortBackup(ctx), b.bc.Release(ctx))
 	})
-	if errors.Is(late, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) {
 		b.machine.actor.Emit("guest/backup-stuck", "", sim.S("after", undoLimit.String()))
-	}
-	return b.machine.dropAll(b.result)
-}
-
-// lost is what the machine does when the requestor's process has died: when its
-// service has taken note and cannot make copies any more, they are taken away.
-func (b *windowsBackup) lost(ctx context.Context) error {
-	for b.bc != nil && b.bc.Phase() != vss.PhaseReleased && !b.machine.service.Actor().Dead() {
-		if err := sim.Sleep(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
 	}
 	return b.machine.dropAll(b.result)
 }
