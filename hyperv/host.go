@@ -21,6 +21,9 @@ type HostConfig struct {
 	// Catalog makes the programs that guests have installed.
 	Catalog guest.Catalog
 	Profile Profile
+	// Manage wraps the management that the writer works with, to watch it or to
+	// put another in its place.
+	Manage func(Management) Management
 }
 
 // A VolumeConfig is a volume of a host. The zero values of all but Letter are
@@ -48,6 +51,7 @@ type Host struct {
 	root     string
 	profile  Profile
 	catalog  guest.Catalog
+	manage   func(Management) Management
 	volumes  []*hostVolume
 	switches []*Switch
 	vms      []*VM // in the order they were created or registered
@@ -69,6 +73,7 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 		root:    c.Root,
 		profile: c.Profile,
 		catalog: c.Catalog,
+		manage:  c.Manage,
 		byID:    make(map[[16]byte]*VM),
 		luns:    make(map[string]guest.Disk),
 	}

@@ -181,3 +181,6 @@ func (vm *VM) call(ctx context.Context, name string, fn func(ctx context.Context
 
 // String names the machine with its GUID.
 func (vm *VM) String() string { return vm.Name() + " {" + guid.Upper(vm.config.ID) + "}" }
+
+// MemoryPath is where the memory of the machine is while it is saved.
+func (vm *VM) MemoryPath() string { return vm.files().memory() }

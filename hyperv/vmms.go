@@ -29,7 +29,11 @@ func (s *managementService) start() error {
 		return nil
 	}
 	s.actor = s.host.actor.Child("vmms")
-	s.writer = NewWriter(s.host, s.host.Management())
+	m := s.host.Management()
+	if s.host.manage != nil {
+		m = s.host.manage(m)
+	}
+	s.writer = NewWriter(s.host, m)
 	sub, err := s.host.service.Subscribe(s.writer, s.writer.config(s.actor))
 	if err != nil {
 		return err
