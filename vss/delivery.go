@@ -2,7 +2,6 @@ package vss
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -59,7 +58,7 @@ func (d *delivery) run(ctx context.Context) error {
 		d.cancel()
 	}
 	x := d.session
-	sim.Emit(ctx, d.event.Kind(), "", x.attrs()...)
+	sim.Emit(ctx, d.event.Kind(), "", sim.S("writer", x.sub.name), sim.S("session", x.bc.name))
 	err := d.attempt(ctx)
 	d.over = true
 	if !x.sub.alive() {
@@ -102,13 +101,12 @@ func (d *delivery) outcome(err error) (Outcome, WriterFailure) {
 	return OutcomeFalse, f
 }
 
-// failureOf reads the code that a writer's error stands for. An injected one
-// counts as it is; another error counts with a code that a writer may report,
-// and is not retryable otherwise.
+// failureOf reads the code that a writer's error stands for. One that was
+// injected at the event itself counts as it is; another error counts with a code
+// that a writer may report, and is not retryable otherwise.
 func failureOf(err error) WriterFailure {
 	f := WriterFailure{Code: ErrWriterErrorNonRetryable, Message: err.Error()}
-	var injected *sim.FaultError
-	if errors.As(err, &injected) {
+	if injected, ok := err.(*sim.FaultError); ok {
 		f.Code = HRESULT(injected.HRESULT())
 	} else if h := HRESULTOf(err); h.WriterFailure() || h == ErrWriterErrorPartialFailure {
 		f.Code = h
@@ -163,8 +161,8 @@ func (sub *Subscription) forgetDelivery(d *delivery) {
 
 func (d *delivery) emitEnd(outcome string) {
 	x := d.session
-	x.sub.actor.Emit(d.event.Kind()+".end", "", append(x.attrs(),
-		sim.S("outcome", outcome), sim.S("state", x.state.String()), sim.S("hr", codeName(x.failure.Code)))...)
+	x.sub.actor.Emit(d.event.Kind()+".end", "", sim.S("writer", x.sub.name), sim.S("session", x.bc.name),
+		sim.S("outcome", outcome), sim.S("state", x.state.String()), sim.S("hr", codeName(x.failure.Code)))
 }
 
 // handle calls the handler; an event for which the writer has none is handled.

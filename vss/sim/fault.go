@@ -134,6 +134,10 @@ func (w *World) Unreached() []Fault {
 	return out
 }
 
+// Inject adds faults to the plan from now on: what happened before does not
+// count towards theirs. Call it between operations or inside a process.
+func (w *World) Inject(faults ...Fault) { Faults(faults...)(w) }
+
 // Plan lists the planned faults.
 func (w *World) Plan() []Fault {
 	out := make([]Fault, len(w.plan))
