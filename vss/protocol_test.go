@@ -99,8 +99,10 @@ func (d *disk) OpenShadow(id [16]byte) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fstest.MapFS{"data": {Data: []byte(s.data)}}, nil
+	return oneFile(s.data), nil
 }
+
+func oneFile(data string) fs.FS { return fstest.MapFS{"data": {Data: []byte(data)}} }
 
 func (d *disk) Shadows() [][16]byte {
 	var out [][16]byte
@@ -122,18 +124,16 @@ func (d *disk) Below() ([16]byte, bool) {
 // An app is a writer for tests. It keeps the promises of a writer and notes what
 // it is told; on, if set, decides how a handler ends.
 type app struct {
-	name    string
-	class   guid.GUID
-	actor   *sim.Actor
-	sub     *vss.Subscription
-	flags   vss.ComponentFlags
-	schema  vss.BackupSchema
-	heard   []string
-	frozen  bool
-	on      map[vss.Event]func(ctx context.Context, ev any) error
-	plain   bool // a single component named after the writer, selectable
-	extra   []vss.ComponentInfo
-	prepare func(m *vss.WriterMetadata) error
+	name   string
+	class  guid.GUID
+	actor  *sim.Actor
+	sub    *vss.Subscription
+	flags  vss.ComponentFlags
+	schema vss.BackupSchema
+	heard  []string
+	frozen bool
+	on     map[vss.Event]func(ctx context.Context, ev any) error
+	extra  []vss.ComponentInfo
 }
 
 func (a *app) tell(ctx context.Context, e vss.Event, ev any) error {

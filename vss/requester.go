@@ -43,6 +43,7 @@ type BackupComponents struct {
 	owner     *sim.Actor
 	forget    func()
 	sessionID guid.GUID
+	name      string // the beginning of the session's identifier, for the trace
 	phase     Phase
 	restore   bool
 	busy      *Async
@@ -90,6 +91,7 @@ func (s *Service) CreateBackupComponents(ctx context.Context) (*BackupComponents
 			return err
 		}
 		b.sessionID = s.actor.NewID("session")
+		b.name = short(b.sessionID)
 		if b.owner == nil || b.owner.Path() == "" {
 			b.owner = s.actor
 			b.forget = func() {}
@@ -206,7 +208,7 @@ func (b *BackupComponents) read(method string) error {
 }
 
 func (b *BackupComponents) emit(kind string, attrs ...sim.Attr) {
-	b.owner.Emit(kind, "", append([]sim.Attr{sim.S("session", short(b.sessionID))}, attrs...)...)
+	b.owner.Emit(kind, "", append([]sim.Attr{sim.S("session", b.name)}, attrs...)...)
 }
 
 // An operation is the body of an asynchronous call. Work ends when the operation

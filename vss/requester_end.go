@@ -105,7 +105,7 @@ func (b *BackupComponents) lost(ctx context.Context) error {
 	if b.phase == PhaseReleased {
 		return nil
 	}
-	b.service.actor.Emit("vss/requester-lost", "", sim.S("session", short(b.sessionID)), sim.S("requester", b.owner.Path()))
+	b.service.actor.Emit("vss/requester-lost", "", sim.S("session", b.name), sim.S("requester", b.owner.Path()))
 	if err := b.stopBusy(ctx); err != nil {
 		return err
 	}

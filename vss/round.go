@@ -119,7 +119,8 @@ func (s *Service) shortestWindow(b *BackupComponents) time.Duration {
 func (x *session) expire() *delivery {
 	x.deadline = 0
 	f := WriterFailure{Code: ErrWriterErrorTimeout, Message: "the freeze window of " + x.sub.config.FreezeTimeout.String() + " has run out"}
-	x.sub.actor.Emit("vss/freeze-window", "", append(x.attrs(), sim.S("window", x.sub.config.FreezeTimeout.String()))...)
+	x.sub.actor.Emit("vss/freeze-window", "", sim.S("writer", x.sub.name), sim.S("session", x.bc.name),
+		sim.S("window", x.sub.config.FreezeTimeout.String()))
 	frozen := true
 	for _, d := range x.sub.pending {
 		if d.session == x && d.event == EventFreeze {

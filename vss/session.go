@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
-	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // A session is one writer's part in one requester's operation. It begins with
@@ -113,10 +112,6 @@ func (x *session) status() WriterStatus {
 		st.State, st.WriterFailure = x.state, x.failure
 	}
 	return st
-}
-
-func (x *session) attrs() []sim.Attr {
-	return append(make([]sim.Attr, 0, 5), sim.S("writer", x.sub.name), sim.S("session", short(x.bc.sessionID)))
 }
 
 // instanceOf finds the session of a writer instance.

@@ -32,7 +32,8 @@ type Subscription struct {
 }
 
 // Subscribe makes a writer known, so that requesters find it from now on. A
-// writer that is subscribed already is [ErrWriterAlreadySubscribed]; a
+// writer that is subscribed already, with its class on its actor, is
+// [ErrWriterAlreadySubscribed]; a
 // configuration without class, name or a usable level [ErrInvalidArg]; an actor
 // whose account may not back up [ErrAccessDenied].
 func (s *Service) Subscribe(w Writer, c WriterConfig) (*Subscription, error) {
@@ -47,7 +48,7 @@ func (s *Service) Subscribe(w Writer, c WriterConfig) (*Subscription, error) {
 		return nil, err
 	}
 	for _, o := range s.writers {
-		if sameWriter(o.writer, w) && o.alive() {
+		if o.alive() && o.actor == c.Actor && o.config.ClassID == c.ClassID && sameWriter(o.writer, w) {
 			return nil, fail(op, c.Name, ErrWriterAlreadySubscribed, "subscribed as %s", guid.Braced(o.instance))
 		}
 	}
