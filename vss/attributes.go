@@ -6,26 +6,25 @@ type SnapshotAttributes uint32
 // The attributes of a shadow copy. Those in [SettableAttributes] may be asked
 // for by a requester beside a context.
 const (
-	AttrPersistent          SnapshotAttributes = 0x1        // survives a restart
-	AttrNoAutoRecovery      SnapshotAttributes = 0x2        // read-only at once
-	AttrClientAccessible    SnapshotAttributes = 0x4        // for Shadow Copies for Shared Folders; never exposed
-	AttrNoAutoRelease       SnapshotAttributes = 0x8        // stays when the requester is gone
-	AttrNoWriters           SnapshotAttributes = 0x10       // made without writers
-	AttrTransportable       SnapshotAttributes = 0x20       // imported elsewhere, not surfaced here
-	AttrNotSurfaced         SnapshotAttributes = 0x40       // not exposed or mounted
-	AttrNotTransacted       SnapshotAttributes = 0x80       // transaction managers take no part
-	AttrHardwareAssisted    SnapshotAttributes = 0x10000    // made by a hardware provider
-	AttrDifferential        SnapshotAttributes = 0x20000    // copy-on-write; excludes plex
-	AttrPlex                SnapshotAttributes = 0x40000    // a full copy or mirror
-	AttrImported            SnapshotAttributes = 0x80000    // came by import
-	AttrExposedLocally      SnapshotAttributes = 0x100000   // has a drive letter or mounted folder
-	AttrExposedRemotely     SnapshotAttributes = 0x200000   // is shared
-	AttrAutoRecover         SnapshotAttributes = 0x400000   // a component wants recovery in PostSnapshot
-	AttrRollbackRecovery    SnapshotAttributes = 0x800000   // made to roll an application back, not as a backup
-	AttrDelayedPostSnapshot SnapshotAttributes = 0x1000000  // reserved
-	AttrTxFRecovery         SnapshotAttributes = 0x2000000  // transactions are rolled back while it is made
-	AttrFileShare           SnapshotAttributes = 0x4000000  // of a remote share
-	attrAll                 SnapshotAttributes = 0xFFFFFFFF // the context that stands for all
+	AttrPersistent          SnapshotAttributes = 0x1       // survives a restart
+	AttrNoAutoRecovery      SnapshotAttributes = 0x2       // read-only at once
+	AttrClientAccessible    SnapshotAttributes = 0x4       // for Shadow Copies for Shared Folders; never exposed
+	AttrNoAutoRelease       SnapshotAttributes = 0x8       // stays when the requester is gone
+	AttrNoWriters           SnapshotAttributes = 0x10      // made without writers
+	AttrTransportable       SnapshotAttributes = 0x20      // imported elsewhere, not surfaced here
+	AttrNotSurfaced         SnapshotAttributes = 0x40      // not exposed or mounted
+	AttrNotTransacted       SnapshotAttributes = 0x80      // transaction managers take no part
+	AttrHardwareAssisted    SnapshotAttributes = 0x10000   // made by a hardware provider
+	AttrDifferential        SnapshotAttributes = 0x20000   // copy-on-write; excludes plex
+	AttrPlex                SnapshotAttributes = 0x40000   // a full copy or mirror
+	AttrImported            SnapshotAttributes = 0x80000   // came by import
+	AttrExposedLocally      SnapshotAttributes = 0x100000  // has a drive letter or mounted folder
+	AttrExposedRemotely     SnapshotAttributes = 0x200000  // is shared
+	AttrAutoRecover         SnapshotAttributes = 0x400000  // a component wants recovery in PostSnapshot
+	AttrRollbackRecovery    SnapshotAttributes = 0x800000  // made to roll an application back, not as a backup
+	AttrDelayedPostSnapshot SnapshotAttributes = 0x1000000 // reserved
+	AttrTxFRecovery         SnapshotAttributes = 0x2000000 // transactions are rolled back while it is made
+	AttrFileShare           SnapshotAttributes = 0x4000000 // of a remote share
 
 	// SettableAttributes are those a requester may add to a context. Older
 	// texts of "_VSS_VOLUME_SNAPSHOT_ATTRIBUTES" name fewer; all are accepted.

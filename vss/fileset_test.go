@@ -101,6 +101,19 @@ func TestFileSpecs(t *testing.T) {
 	}
 }
 
+func TestVolumesOfPaths(t *testing.T) {
+	for _, row := range [][3]string{
+		{`D:\a\b`, `D:`, `\a\b`}, {`D:`, `D:`, ``},
+		{`\\?\Volume{1}\a`, `\\?\Volume{1}`, `\a`}, {`\\?\Volume{1}`, `\\?\Volume{1}`, ``},
+		{`\\server\share\a\b`, `\\server\share`, `\a\b`}, {`\\server\share`, `\\server\share`, ``},
+		{`\\server`, `\\server`, ``}, {`\\`, `\\`, ``}, {`\rooted`, ``, `\rooted`}, {`relative`, ``, `relative`}, {``, ``, ``},
+	} {
+		if volume, rest := cutVolume(row[0]); volume != row[1] || rest != row[2] {
+			t.Errorf("%s is %s and %s, want %s and %s", row[0], volume, rest, row[1], row[2])
+		}
+	}
+}
+
 // disks is a host's view: drives C and D, and directories without a file.
 var disks = fstest.MapFS{
 	"C/Windows/System32/config/SAM":  {},

@@ -31,7 +31,7 @@ const (
 	NoRemedy           Remedy = iota
 	AddVolumes                // put all volumes the writer needs into the set
 	LowerLoad                 // try when the machine has less to do
-	RestartWriter             // if it fails again, restart the service that hosts the writer
+	RestartWriter             // restart the service that hosts the writer, if trying again did not help
 	SkipWriter                // leave the writer out
 	FreeStorage               // make room for the copy
 	DeleteOldCopies           // delete shadow copies of the volume
@@ -43,7 +43,7 @@ const (
 
 // String returns a phrase for a transcript, "" for [NoRemedy].
 func (r Remedy) String() string {
-	return wordOf(r, "", "add the volumes the writer needs", "lower the load", "restart the writer's service",
+	return wordOf(r, "", "add the volumes the writer needs", "lower the load", "if it fails again, restart the writer's service",
 		"skip the writer", "free storage", "delete old shadow copies", "start the service", "restart the computer",
 		"look at each component", "wait for the other backup")
 }

@@ -26,6 +26,9 @@ func TestEveryCodeHasNameMeaningAndAdvice(t *testing.T) {
 		if (c.value.Advice().Retry == RetryNotApplicable) != c.value.Succeeded() {
 			t.Errorf("%v: advice %v", c.value, c.value.Advice())
 		}
+		if c.value.Failed() == c.value.Succeeded() {
+			t.Errorf("%v has both failed and succeeded, or neither", c.value)
+		}
 		if success := strings.HasPrefix(strings.TrimPrefix(c.name, "VSS_"), "S_"); success != c.value.Succeeded() {
 			t.Errorf("%v succeeded: %v", c.value, c.value.Succeeded())
 		}
@@ -172,6 +175,7 @@ func TestAdviceText(t *testing.T) {
 		ErrWriterErrorInconsistentSnapshot: "never: add the volumes the writer needs",
 		ErrWriterErrorPartialFailure:       "per component: look at each component",
 		ErrSnapshotSetInProgress:           "later: wait for the other backup",
+		ErrWriterErrorRetryable:            "later, after 10m0s, up to 3 times: if it fails again, restart the writer's service",
 		ErrBadState:                        "never",
 		AsyncFinished:                      "not applicable",
 		0x00042399:                         "not applicable",

@@ -84,7 +84,9 @@ func TestBuilderRefusals(t *testing.T) {
 			return m.AddAlternateLocationMapping(FileMapping{FileSpec: files.FileSpec})
 		}, ErrInvalidArg},
 		{"a mapping of nothing", func(m *WriterMetadata) error { return m.AddAlternateLocationMapping(FileMapping{Destination: `E:\`}) }, ErrInvalidArg},
-		{"an undefined restore method", func(m *WriterMetadata) error { return m.SetRestoreMethod(RestorePolicy{WriterRestore: WriterRestoreNever}) }, ErrInvalidArg},
+		{"an undefined restore method", func(m *WriterMetadata) error {
+			return m.SetRestoreMethod(RestorePolicy{WriterRestore: WriterRestoreNever})
+		}, ErrInvalidArg},
 		{"a restore method that does not exist", func(m *WriterMetadata) error {
 			return m.SetRestoreMethod(RestorePolicy{Method: 9, WriterRestore: WriterRestoreNever})
 		}, ErrInvalidArg},

@@ -65,7 +65,7 @@ type decoder struct {
 	space string // the namespace of the document
 }
 
-// documentSpace is the format of a kind of document.
+// A documentFormat is the form of a kind of document.
 type documentFormat[T any] struct {
 	space string
 	root  *element[T]

@@ -224,18 +224,19 @@ func (s *Scanner) scanComment(rest string) (Kind, error) {
 }
 
 func (s *Scanner) scanProcInst(rest string) (Kind, error) {
-	n := strings.Index(rest, "?>")
+	const opener = len("<?")
+	n := strings.Index(rest[opener:], "?>")
 	if n < 0 {
 		return EOF, s.Errorf(s.at, "a processing instruction does not end")
 	}
-	body := rest[len("<?"):n]
+	body := rest[opener : opener+n]
 	target := body[:nameLen(body)]
 	data := body[len(target):]
 	if target == "" || strings.EqualFold(target, "xml") || data != "" && !isSpace(data[0]) {
 		return EOF, s.Errorf(s.at, "not a processing instruction")
 	}
 	s.name, s.text = target, newlines(strings.TrimLeft(data, " \t\r\n"))
-	s.at += n + len("?>")
+	s.at += opener + n + len("?>")
 	return ProcInst, nil
 }
 

@@ -3,6 +3,7 @@ package xmlite
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -25,7 +26,7 @@ type Writer struct {
 // opened is an element that waits for its end.
 type opened struct {
 	name string
-	text bool // it holds text, so white space would change it
+	text bool // it holds text or stands in text, so white space would change it
 }
 
 // ErrUnprintable is found in the error of a Writer that was given a character
@@ -51,7 +52,8 @@ func (w *Writer) Start(name string) {
 	w.closeTag()
 	w.breakLine()
 	w.buf = append(append(w.buf, '<'), name...)
-	w.open = append(w.open, opened{name: name})
+	inText := len(w.open) > 0 && w.open[len(w.open)-1].text
+	w.open = append(w.open, opened{name: name, text: inText})
 	w.inTag = true
 }
 
@@ -77,35 +79,31 @@ func (w *Writer) Text(s string) {
 	}
 }
 
-// Comment adds a comment. It may neither hold nor end in what would end it.
+// Comment adds a comment, which holds no -- and does not end in -.
 func (w *Writer) Comment(s string) {
-	w.closeTag()
-	w.breakLine()
-	for i := range len(s) {
-		if s[i] == '-' && (i+1 == len(s) || s[i+1] == '-') {
-			w.Fail(fmt.Errorf("comment with --: %w", ErrUnprintable))
-			return
-		}
+	if strings.Contains(s+"-", "--") {
+		w.Fail(fmt.Errorf("comment %+q: %w", s, ErrUnprintable))
 	}
 	w.plain("<!--" + s + "-->")
 }
 
-// ProcInst adds a processing instruction.
+// ProcInst adds a processing instruction, which holds no ?>.
 func (w *Writer) ProcInst(target, s string) {
-	w.closeTag()
-	w.breakLine()
+	if strings.Contains(s, "?>") {
+		w.Fail(fmt.Errorf("instruction %+q: %w", s, ErrUnprintable))
+	}
 	if s != "" {
 		s = " " + s
 	}
 	w.plain("<?" + target + s + "?>")
 }
 
-// plain prints what may not be escaped.
+// plain prints what cannot be escaped.
 func (w *Writer) plain(s string) {
-	if i := badChar(s); i >= 0 {
-		w.Fail(fmt.Errorf("%q: %w", s[i], ErrUnprintable))
+	if badChar(s) >= 0 {
+		w.Fail(fmt.Errorf("%+q: %w", s, ErrUnprintable))
 	}
-	w.buf = append(w.buf, s...)
+	w.Raw(s)
 }
 
 // Raw adds content as it was written.
