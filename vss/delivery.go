@@ -96,7 +96,7 @@ func (d *delivery) outcome(err error) (Outcome, WriterFailure) {
 	case err == nil:
 		return OutcomeFailed, f
 	case f.Code == SOK:
-		f = failureOf(err)
+		f = d.failureOf(err)
 	}
 	return OutcomeFalse, f
 }
@@ -104,9 +104,9 @@ func (d *delivery) outcome(err error) (Outcome, WriterFailure) {
 // failureOf reads the code that a writer's error stands for. One that was
 // injected at the event itself counts as it is; another error counts with a code
 // that a writer may report, and is not retryable otherwise.
-func failureOf(err error) WriterFailure {
+func (d *delivery) failureOf(err error) WriterFailure {
 	f := WriterFailure{Code: ErrWriterErrorNonRetryable, Message: err.Error()}
-	if injected, ok := err.(*sim.FaultError); ok {
+	if injected, ok := err.(*sim.FaultError); ok && injected.Fault.Point == sim.Point(d.event.Kind()) {
 		f.Code = HRESULT(injected.HRESULT())
 	} else if h := HRESULTOf(err); h.WriterFailure() || h == ErrWriterErrorPartialFailure {
 		f.Code = h

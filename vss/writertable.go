@@ -89,7 +89,8 @@ func moveRules() []moveRule {
 
 		// A writer that set a failure in Freeze and returned true is frozen, and
 		// exactly one of Thaw and Abort follows Freeze.
-		{from: one(StateFailedAtFreeze), event: EventThaw, outcomes: answers, to: sameState, record: RecordKept},
+		{from: one(StateFailedAtFreeze), event: EventThaw, outcomes: append(yes, set...), to: sameState, record: RecordKept},
+		{from: one(StateFailedAtFreeze), event: EventThaw, outcomes: no, to: sameState, record: RecordKept, abort: true},
 		{from: one(StateFailedAtFreeze), event: EventFreeze, outcomes: expired, to: sameState, record: RecordKept, abort: true},
 
 		{from: one(StateWaitingForPostSnapshot), event: EventPostSnapshot, outcomes: yes, to: StateWaitingForBackupComplete},

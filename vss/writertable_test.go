@@ -74,7 +74,9 @@ func rows() []row {
 	add(row{from: 3, event: vss.EventThaw, outcome: t, to: 4, script: snapshot})
 	add(row{from: 3, event: vss.EventThaw, outcome: f, to: 10, code: retryable, abort: true, script: snapshot})
 	add(row{from: 3, event: vss.EventThaw, outcome: w, to: 10, code: retryable, script: snapshot})
-	all(row{from: 9, event: vss.EventThaw, to: 9, code: retryable, before: veto(vss.EventFreeze, w), script: snapshot})
+	for _, o := range []vss.Outcome{t, w, f} {
+		add(row{from: 9, event: vss.EventThaw, outcome: o, to: 9, code: retryable, abort: o == f, before: veto(vss.EventFreeze, w), script: snapshot})
+	}
 	add(row{from: 4, event: vss.EventPostSnapshot, outcome: t, to: 5, script: snapshot})
 	both(row{from: 4, event: vss.EventPostSnapshot, to: 11, code: retryable, script: snapshot})
 	add(row{from: 5, event: vss.EventBackupComplete, outcome: t, to: 1, script: complete})
