@@ -18,7 +18,6 @@ type rig struct {
 	t     testing.TB
 	world *sim.World
 	vm    *sim.Actor
-	disks []guest.Attachment
 	guest.Config
 }
 

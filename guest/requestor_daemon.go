@@ -29,7 +29,7 @@ func (d *daemon) Snapshot(ctx context.Context, o SnapshotOptions) (*Snapshot, er
 func (d *daemon) Abort(ctx context.Context) error { return d.runner.abort(ctx) }
 
 func (d *daemon) Release(ctx context.Context, s *Snapshot) error {
-	return d.runner.call(ctx, "Release", func(context.Context) error { return d.runner.machine.dropAll(s) })
+	return d.runner.release(ctx, s, func(context.Context) error { return d.runner.machine.dropAll(s) })
 }
 
 // An fsFreeze is one backup by a daemon.
@@ -129,7 +129,7 @@ func (m *Machine) dropAll(s *Snapshot) error {
 			err := d.DeleteShadow(context.Background(), c.ID)
 			failed = errors.Join(failed, err)
 			if err == nil {
-				m.actor.Emit("guest/release", "R35", sim.S("volume", c.Volume), sim.S("shadow", guid.String(c.ID)))
+				m.actor.Emit("guest/shadow-dropped", "", sim.S("volume", c.Volume), sim.S("shadow", guid.String(c.ID)))
 			}
 		}
 	}

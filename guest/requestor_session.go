@@ -86,6 +86,14 @@ func (r *sessionRunner) call(ctx context.Context, op string, fn func(ctx context
 	return r.machine.callOn(ctx, r.actor, op, fn)
 }
 
+// release deletes the copies of a snapshot with fn, in the service's process.
+func (r *sessionRunner) release(ctx context.Context, s *Snapshot, fn func(ctx context.Context) error) error {
+	return r.call(ctx, "Release", func(ctx context.Context) error {
+		r.machine.actor.Emit("guest/release", "R35", sim.N("copies", len(s.Copies)))
+		return fn(ctx)
+	})
+}
+
 // begin is the backup's process.
 func (s *backupSession) begin(base context.Context, o SnapshotOptions) error {
 	me := s.runner.actor

@@ -32,7 +32,7 @@ func (w *windowsRequestor) Abort(ctx context.Context) error { return w.runner.ab
 
 // Release deletes the copies through the machine's service.
 func (w *windowsRequestor) Release(ctx context.Context, s *Snapshot) error {
-	return w.runner.call(ctx, "Release", func(ctx context.Context) error {
+	return w.runner.release(ctx, s, func(ctx context.Context) error {
 		return w.runner.machine.deleteSnapshots(ctx, s)
 	})
 }
@@ -40,6 +40,7 @@ func (w *windowsRequestor) Release(ctx context.Context, s *Snapshot) error {
 // A windowsBackup is one backup session in the guest.
 type windowsBackup struct {
 	machine *Machine
+	owner   *sim.Actor // the requestor's process
 	options SnapshotOptions
 	bc      *vss.BackupComponents
 	result  *Snapshot
@@ -47,6 +48,7 @@ type windowsBackup struct {
 
 // run carries the session from Identify to BackupShutdown (R26).
 func (b *windowsBackup) run(ctx context.Context) (*Snapshot, error) {
+	b.owner = sim.Self(ctx)
 	b.machine.actor.Emit("guest/backup", "R26")
 	if err := b.sequence(ctx); err != nil {
 		return nil, err
@@ -64,6 +66,7 @@ func (b *windowsBackup) sequence(ctx context.Context) (err error) {
 	for _, step := range []func(context.Context) error{
 		b.configure,
 		b.bc.GatherWriterMetadata,
+		b.noteMissing,
 		b.addVolumes,
 		b.bc.PrepareForBackup,
 		b.checkWriters,
@@ -95,6 +98,29 @@ func (b *windowsBackup) configure(ctx context.Context) error {
 	}
 	if err := b.bc.SetBackupState(ctx, vss.BackupState{Type: kind}); err != nil {
 		return b.event(3, err)
+	}
+	return nil
+}
+
+// noteMissing makes writers visible that did not describe themselves. As in
+// Windows the backup goes on without them, and their data is as after a crash.
+func (b *windowsBackup) noteMissing(context.Context) error {
+	n, err := b.bc.GetWriterMetadataCount()
+	if err != nil {
+		return err
+	}
+	known := make(map[guid.GUID]bool)
+	for i := range n {
+		w, err := b.bc.GetWriterMetadata(i)
+		if err != nil {
+			return err
+		}
+		known[w.Identity.InstanceID] = true
+	}
+	for _, w := range b.machine.service.Writers() {
+		if !known[w.InstanceID()] {
+			b.machine.actor.Emit("guest/writer-missing", "", sim.S("writer", w.Name()))
+		}
 	}
 	return nil
 }
@@ -172,12 +198,23 @@ func (b *windowsBackup) undo(base context.Context) error {
 	ctx, cancel := sim.WithTimeout(base, undoLimit)
 	defer cancel()
 	err := b.aside(ctx, func(ctx context.Context) error {
-		return errors.Join(b.bc.AbortBackup(ctx), b.bc.Release(ctx))
+		return errors.Join(b.bc.AbortBackup(ctx), b.bc.Release(ctx), b.quiet(ctx))
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		b.machine.actor.Emit("guest/backup-stuck", "", sim.S("after", undoLimit.String()))
 	}
 	return b.machine.dropAll(b.result)
+}
+
+// quiet waits until the service has nothing more to do for a requestor that died:
+// it releases the object by itself then, beside undo.
+func (b *windowsBackup) quiet(ctx context.Context) error {
+	for b.owner.Dead() && len(b.machine.service.Leftovers()) > 0 && !b.machine.service.Actor().Dead() {
+		if err := sim.Sleep(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // event writes a failure to the guest's event log with its number there.
