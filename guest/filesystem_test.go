@@ -159,17 +159,17 @@ func TestLabels(t *testing.T) {
 // TestNames prints values that have no name by their number.
 func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
-		guest.Scheme(99).String():              "Scheme(99)",
-		guest.Role(99).String():                "Role(99)",
-		guest.FileSystemKind(99).String():      "FileSystemKind(99)",
-		guest.Code(99).Error():                 "guest error 99",
-		guest.Code(0).Error():                  "guest error 0",
-		guest.Fact{Kind: 99, Disk: 2}.String(): "disk 2: fact 99",
-		guest.PartitionType{}.String():         "-",
-		guest.ErrLoop.Error():                  "chain runs in a circle",
-		guest.ISO9660.String():                 "ISO 9660",
-		guest.RoleForeign.String():             "foreign",
-		guest.SuperFloppy.String():             "super-floppy",
+		guest.Scheme(4).String():          "Scheme(4)",
+		guest.Role(9).String():            "Role(9)",
+		guest.FileSystemKind(16).String(): "FileSystemKind(16)",
+		guest.Code(12).Error():            "guest error 12",
+		guest.Code(0).Error():             "guest error 0",
+		guest.Fact{Disk: 2}.String():      "disk 2: fact 0",
+		guest.PartitionType{}.String():    "-",
+		guest.ErrLoop.Error():             "chain runs in a circle",
+		guest.ISO9660.String():            "ISO 9660",
+		guest.RoleForeign.String():        "foreign",
+		guest.SuperFloppy.String():        "super-floppy",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -88,9 +88,6 @@ func (d image) gptSector() (int64, *LayoutError) {
 // readTableAt reads the copy whose header is in the sector at and checks
 // everything that can be checked without looking at the other copy.
 func (d image) readTableAt(at int64, what string) (*gptTable, *LayoutError) {
-	if at < 1 || at >= d.sectors() {
-		return nil, d.fail(at*d.sector, what, ErrRange)
-	}
 	off := at * d.sector
 	b, bad := d.read(off, d.sector, what)
 	if bad != nil {
@@ -150,7 +147,7 @@ func (d image) checkTable(t *gptTable, at, array int64) Code {
 	}
 	end := array + alignUp(t.count*t.entrySize, d.sector)/d.sector
 	switch {
-	case array < 2 || end > d.sectors() || t.last >= d.sectors() || t.first > t.last:
+	case array < 2 || t.last >= d.sectors() || t.first > t.last:
 		return ErrRange
 	case array <= at && at < end || array <= t.last && t.first < end || t.first <= at && at <= t.last:
 		return ErrOverlap

@@ -272,7 +272,7 @@ func (b *bench) seal(sector int64) error {
 	h := b.read(sector*512, 512)
 	le := binary.LittleEndian
 	count, size, array := le.Uint32(h[80:]), le.Uint32(h[84:]), le.Uint64(h[72:])
-	if n := int64(count) * int64(size); n <= 1<<20 && array < uint64(b.d.Size()-n)/512 {
+	if n := int64(count) * int64(size); n <= 1<<20 && array <= uint64(b.d.Size()-n)/512 {
 		le.PutUint32(h[88:], crc32.ChecksumIEEE(b.read(int64(array)*512, n)))
 	}
 	le.PutUint32(h[16:], 0)

@@ -181,6 +181,82 @@ func TestGPTOf4KSectors(t *testing.T) {
 	}
 }
 
+// TestGPTBounds puts numbers of the first header and its first entry on either
+// side of what they may be. The disk has 8192 sectors, and no second copy.
+func TestGPTBounds(t *testing.T) {
+	const count, size, array, first, last, headerSize = 512 + 80, 512 + 84, 512 + 72, 512 + 40, 512 + 48, 512 + 12
+	const from, to = 1024 + 32, 1024 + 40
+	type field struct{ at, value int64 }
+	for _, c := range []struct {
+		fields []field
+		want   error // of the table
+		damage error // of the partition
+	}{
+		{nil, nil, nil},
+		{[]field{{headerSize, 512}}, nil, nil},
+		{[]field{{headerSize, 513}}, guest.ErrField, nil},
+		{[]field{{headerSize, 91}}, guest.ErrField, nil},
+		{[]field{{count, 1024}, {first, 258}}, nil, nil},
+		{[]field{{count, 1025}, {first, 300}}, guest.ErrLimit, nil},
+		{[]field{{count, 0}}, guest.ErrField, nil},
+		{[]field{{size, 512}, {first, 130}}, nil, nil},
+		{[]field{{size, 512}, {first, 129}}, guest.ErrOverlap, nil},
+		{[]field{{size, 1024}, {first, 300}}, guest.ErrLimit, nil},
+		{[]field{{size, 192}}, guest.ErrField, nil},
+		{[]field{{array, 1}}, guest.ErrRange, nil},
+		{[]field{{array, 8160}}, nil, errNoPartition},
+		{[]field{{array, 8161}}, guest.ErrRange, nil},
+		{[]field{{array, 1 << 62}}, guest.ErrRange, nil},
+		{[]field{{array, 8158}}, guest.ErrOverlap, nil},
+		{[]field{{last, 8159}, {array, 8160}}, nil, errNoPartition},
+		{[]field{{last, 8160}, {array, 8160}}, guest.ErrOverlap, nil},
+		{[]field{{first, 33}}, guest.ErrOverlap, nil},
+		{[]field{{first, 2048}, {last, 2048}}, nil, guest.ErrRange},
+		{[]field{{first, 2048}, {last, 2048}, {to, 2048}}, nil, nil},
+		{[]field{{first, 2048}, {last, 2047}}, guest.ErrRange, nil},
+		{[]field{{last, 8191}}, nil, nil},
+		{[]field{{last, 8192}}, guest.ErrRange, nil},
+		{[]field{{from, 34}, {to, 34}}, nil, nil},
+		{[]field{{from, 33}, {to, 34}}, nil, guest.ErrRange},
+		{[]field{{to, 8158}}, nil, nil},
+		{[]field{{to, 8159}}, nil, guest.ErrRange},
+		{[]field{{to, 2047}}, nil, guest.ErrRange},
+		{[]field{{512 + 32, 1}}, guest.ErrLoop, nil},
+	} {
+		d := newDisk(t, 4*mib, gptSpec(guest.PartitionSpec{Size: mib}))
+		poke(t, d, 4*mib-512, make([]byte, 512)...)
+		for _, f := range c.fields {
+			b := binary.LittleEndian.AppendUint64(nil, uint64(f.value))
+			if f.at == count || f.at == size || f.at == headerSize {
+				b = b[:4]
+			}
+			poke(t, d, f.at, b...)
+		}
+		if err := (&bench{d: d}).seal(1); err != nil {
+			t.Fatal(err)
+		}
+		l, err := guest.ReadLayout(d, d.Size())
+		if !errors.Is(err, c.want) {
+			t.Errorf("%v: %v, want %v", c.fields, err, c.want)
+		}
+		if c.want != nil || err != nil {
+			continue
+		}
+		var damage error
+		switch {
+		case len(l.Partitions) == 0:
+			damage = errNoPartition
+		case l.Partitions[0].Damage != nil:
+			damage = l.Partitions[0].Damage
+		}
+		if !errors.Is(damage, c.damage) {
+			t.Errorf("%v: partition has %v, want %v", c.fields, damage, c.damage)
+		}
+	}
+}
+
+var errNoPartition = errors.New("no partition")
+
 // TestLongChain bounds the number of logical partitions.
 func TestLongChain(t *testing.T) {
 	for _, n := range []int{255, 256, 3000} {
