@@ -273,8 +273,18 @@ func (v *Volume) adopt(elems []string, m *disk.Memory) error {
 			return err
 		}
 	}
-	v.setData(p.id, m, need)
+	v.overwrite(p.id, m, need)
 	return nil
+}
+
+// overwrite replaces a file: its bytes and, as Windows does, its streams.
+func (v *Volume) overwrite(id inodeID, m *disk.Memory, need int64) {
+	n := v.own(id)
+	for _, s := range n.streams {
+		v.drop(s.id)
+	}
+	n.streams = nil
+	v.setData(id, m, need)
 }
 
 // setData replaces the bytes of a file.

@@ -21,8 +21,7 @@ func CopyFS(dst Files, dir string, src fs.FS) error {
 	if err := fs.WalkDir(src, ".", c.visit); err != nil {
 		return err
 	}
-	for i := len(c.dirs) - 1; i >= 0; i-- { // what is deeper first: it touches what is above
-		d := c.dirs[i]
+	for _, d := range c.dirs {
 		if err := keep(dst, d.name, d.info); err != nil {
 			return err
 		}
@@ -35,7 +34,7 @@ type copier struct {
 	dst  Files
 	src  fs.FS
 	dir  string
-	dirs []copied // that still have to be given their times
+	dirs []copied // whose times are set when nothing is added to them any more
 }
 
 // A copied is a directory that was made.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -147,6 +148,20 @@ func TestCopyToWriters(t *testing.T) {
 		t.Errorf("at the end: %d, %v", n, err)
 	}
 
+	part, err := v.Create(`\part`)
+	must(t, err)
+	_, err = f.Seek(1<<20, io.SeekStart)
+	must(t, err)
+	_, err = part.ReadFrom(f)
+	must(t, err)
+	_, err = part.ReadFrom(bytes.NewReader([]byte("end")))
+	must(t, err)
+	must(t, part.Close())
+	data, err := v.ReadFile(`\part`)
+	if string(data) != string(want[1<<20:])+"end" {
+		t.Errorf("the end of a file: %d bytes, %v", len(data), err)
+	}
+
 	g, err := v.Create(`\prefixed`)
 	must(t, err)
 	_, err = io.WriteString(g, "before")
@@ -156,7 +171,7 @@ func TestCopyToWriters(t *testing.T) {
 	_, err = io.Copy(g, f)
 	must(t, err)
 	must(t, g.Close())
-	data, err := v.ReadFile(`\prefixed`)
+	data, err = v.ReadFile(`\prefixed`)
 	if string(data) != "before"+string(want) {
 		t.Errorf("behind other bytes: %d bytes, %v", len(data), err)
 	}
@@ -175,7 +190,6 @@ func (shortWriter) Write([]byte) (int, error) { return 1, nil }
 
 func TestCopyToFilesOfTheSystem(t *testing.T) {
 	v := volume.New(volume.Config{})
-	huge(t, v)
 	must(t, v.WriteFile(`\tail`, append([]byte("x"), make([]byte, 10000)...)))
 	want, err := v.ReadFile(`\tail`)
 	must(t, err)
@@ -207,6 +221,28 @@ func TestCopyToFilesOfTheSystem(t *testing.T) {
 		if string(got) != c.want {
 			t.Errorf("%s: %d bytes, want %d, %v", c.name, len(got), len(c.want), err)
 		}
+	}
+}
+
+// TestHolesAreNotWritten copies 1 TiB to a file of the system, which only ends
+// when holes are skipped.
+func TestHolesAreNotWritten(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("not every file system has sparse files of that size")
+	}
+	v := volume.New(volume.Config{})
+	huge(t, v)
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, v.FS()))
+	f, err := os.Open(filepath.Join(dir, "huge.vhd"))
+	must(t, err)
+	defer f.Close()
+	info, err := f.Stat()
+	must(t, err)
+	var b [1]byte
+	_, err = f.ReadAt(b[:], 1<<40-5)
+	if info.Size() != 1<<40 || b[0] != 7 || err != nil {
+		t.Errorf("%d bytes, near the end %d, %v", info.Size(), b[0], err)
 	}
 }
 

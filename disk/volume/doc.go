@@ -57,7 +57,8 @@
 //
 // Opening for reading always works and sees the file as it is at that instant;
 // Windows asks both sides for a sharing mode. An open file that is only read
-// hinders neither removal nor renaming. There are no hard links, streams,
-// security descriptors and short names. Links may lead to files and directories
+// hinders neither removal nor renaming. There are no hard links, security
+// descriptors and short names; streams have methods of their own and no paths,
+// so "file:stream" is [ErrInvalidName]. Links may lead to files and directories
 // alike, whichever they were made for.
 package volume

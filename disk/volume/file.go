@@ -16,7 +16,7 @@ const (
 	Write             // changes go to the volume at once
 	OpenAlways        // make the file when it is missing
 	CreateNew         // make the file; it must not exist
-	Truncate          // empty the file; needs Write
+	Truncate          // empty the file and drop its streams; needs Write
 
 	ReadWrite = Read | Write
 )
@@ -112,7 +112,7 @@ func (v *Volume) openAt(p place, access Access, share Share) (*File, error) {
 	}
 	v.lend(p.id, share)
 	if access&Truncate != 0 {
-		v.setData(p.id, disk.NewMemory(0), 0)
+		v.overwrite(p.id, disk.NewMemory(0), 0)
 	}
 	return f, nil
 }
@@ -151,9 +151,11 @@ func (f *File) Close() error {
 	if f.access&Write == 0 {
 		return nil
 	}
-	if w := f.v.writers[f.id]; w.count > 1 {
+	switch w := f.v.writers[f.id]; {
+	case w == nil: // a stream that was removed
+	case w.count > 1:
 		w.count--
-	} else {
+	default:
 		delete(f.v.writers, f.id)
 	}
 	return nil

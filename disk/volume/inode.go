@@ -100,7 +100,8 @@ func (v *Volume) leave(dir inodeID, name string) {
 	d.modified = v.now()
 }
 
-// drop forgets an inode that has no name any more, and all below it.
+// drop forgets an inode that has no name any more, all below it, and whoever has
+// its streams open.
 func (v *Volume) drop(id inodeID) {
 	n := v.files.get(id)
 	n.dir.all(func(x entry) bool {
@@ -110,6 +111,7 @@ func (v *Volume) drop(id inodeID) {
 	for _, s := range n.streams {
 		v.drop(s.id)
 	}
+	delete(v.writers, id)
 	v.used -= n.allocated
 	v.files.put(v.epoch, id, nil)
 }

@@ -220,8 +220,7 @@ func (v *Volume) rename(old, new []string) error {
 		if err := v.replaceable(from, to); err != nil {
 			return err
 		}
-		v.drop(to.id)
-		v.leave(to.dir, to.name)
+		v.drop(to.id) // its name goes when the new one is entered
 	}
 	to.name = new[len(new)-1]
 	v.leave(from.dir, from.name)

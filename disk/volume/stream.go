@@ -7,8 +7,9 @@ import (
 )
 
 // A stream is a named stream of a file: bytes beside the bytes. A shadow copy of
-// the volume has them, a copy of the file's bytes has not, as with the alternate
-// data streams of NTFS.
+// the volume has them, a copy of the file's bytes has not, and whoever writes
+// another file in its place removes them, as with the alternate data streams of
+// NTFS.
 type stream struct {
 	name string
 	id   inodeID
@@ -31,11 +32,14 @@ func (v *Volume) Streams(path string) (names []string, err error) {
 }
 
 // AdoptStream gives a file a new stream with the bytes of m, of which none is
-// copied. The volume has m from now on. Pages that m shares with the file take no
-// room of their own until one of them is written. An existing stream of the name
-// is [ErrAlreadyExists].
+// copied. The volume has m from now on. What m has allocated already takes no room
+// on the volume, so that this takes the same time at any size; what the stream
+// allocates later does. An existing stream of the name is [ErrAlreadyExists].
 func (v *Volume) AdoptStream(path, name string, m *disk.Memory) error {
 	return v.streamCall("AdoptStream", path, true, func(n *inode, id inodeID) error {
+		if err := checkName(name); err != nil {
+			return err
+		}
 		if n.stream(name) >= 0 {
 			return ErrAlreadyExists
 		}

@@ -135,6 +135,9 @@ func TestTableAgainstMap(t *testing.T) {
 					checkChanges(t, s.tree, tab, s.model, now)
 					checkChanges(t, tab, s.tree, now, s.model)
 				}
+				if len(now) == 0 && tab.root != nil && tab.root.used != 0 {
+					t.Fatal("an empty table holds on to nodes")
+				}
 			},
 		})
 	})

@@ -244,3 +244,33 @@ func TestNTFSOrder(t *testing.T) {
 		t.Errorf("FS.ReadDir lists %s, want %s", got, want)
 	}
 }
+
+func TestLinkTextsAndLimits(t *testing.T) {
+	v := sample(t)
+	f, err := v.Open(`\VMs\sql01\config.xml`)
+	must(t, err)
+	must(t, f.Sync())
+	must(t, f.Close())
+	if err := f.Sync(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Sync after Close: %v", err)
+	}
+	h, err := volume.NewHost(map[string]fs.FS{"C": v.FS()})
+	must(t, err)
+	for name, want := range map[string]string{
+		"C/ProgramData/machine":                     "../VMs/sql01",
+		"C/ProgramData/Virtual Machines/config.xml": `\VMs\sql01\config.xml`,
+	} {
+		if got, err := fs.ReadLink(h, name); got != want || err != nil {
+			t.Errorf("ReadLink(%s) = %s, %v, want %s", name, got, err, want)
+		}
+	}
+	huge, err := v.Create(`\huge`)
+	must(t, err)
+	must(t, huge.Resize(1<<31))
+	_, err = v.ReadFile(`\huge`)
+	wantCode(t, err, volume.ErrFileTooLarge)
+	e := &volume.Elsewhere{Path: `D:\x`}
+	if got := e.Error(); got != `leads to D:\x on another volume` || !errors.Is(e, fs.ErrNotExist) {
+		t.Errorf("an Elsewhere prints %s", got)
+	}
+}

@@ -142,7 +142,9 @@ func (v *Volume) room(bytes int64) error {
 }
 
 // charge books room that a file has taken, or given back when bytes is negative.
+// A stream gives back no more than it has taken: what it was made with is free.
 func (v *Volume) charge(n *inode, bytes int64) {
+	bytes = max(bytes, -n.allocated)
 	n.allocated += bytes
 	v.used += bytes
 }

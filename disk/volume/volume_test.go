@@ -351,6 +351,9 @@ func TestVolumeSaysWhatItIs(t *testing.T) {
 	must(t, err)
 	again, err := v.FS().Stat(".")
 	must(t, err)
+	if again.Name() != "." {
+		t.Errorf("the root is %s in the view", again.Name())
+	}
 	if volume.SameFile(info, rootOfOther) || !volume.SameFile(info, again) {
 		t.Error("SameFile takes one root for another")
 	}
