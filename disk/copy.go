@@ -11,10 +11,10 @@ const chunk = 1 << 18
 // Only allocated ranges are read and written; what src does not have is
 // discarded in dst. Where dst is a [Memory] or a [Section] of one, whatever src
 // has in a Memory is taken over by reference, also through sections, read-only
-// wrappers, overlays and every other [Mapper], as far as both places lie alike
-// within a page. The Memory of src gives up its ownership of these pages as if
-// it had been frozen: it must not be written or copied by anybody else at the
-// same time.
+// wrappers, overlays and every other [Mapper]. Both places have to lie alike
+// within a page, and ranges of less than 64 KiB are copied after all, since they
+// would keep more in memory than they save. The Memory of src gives up its
+// pages as if it had been frozen: nobody may write or freeze it meanwhile.
 func Copy(dst Store, src Source) error {
 	size := src.Size()
 	if dst.Size() < size {
@@ -74,7 +74,7 @@ func origin(s Source, off, n int64) (*Memory, int64, int64) {
 
 // share takes bytes of another Memory over. All of it is taken in one step.
 func (m *Memory) share(off int64, from *Memory, at, n int64) {
-	if off == 0 && at == 0 && n == m.size && n == from.size {
+	if n == m.size && n == from.size {
 		m.tree = from.tree.Fork()
 		return
 	}

@@ -25,7 +25,7 @@ type joiner struct {
 
 // page adds the part of a page that lies inside the window.
 func (j *joiner) page(off, n int64) bool {
-	from, to := max(off, j.win.Off), min(off+n, j.win.End())
+	from, to := max(off, j.win.Off), off+min(n, j.win.End()-off)
 	return j.add(Extent{Off: from, Len: to - from})
 }
 

@@ -13,14 +13,14 @@ const pageSize = pages.PageSize
 //
 // Bytes that were never written are zero and cost nothing, at any size. Writing
 // zeros where nothing is allocated allocates nothing. Memory is taken in pages
-// of 4 KiB, a page in whose front alone something was written takes less, and
-// pages are joined to pieces of 64 KiB where a store is filled. An empty store
-// takes 32 bytes, a file of a few hundred bytes 170 more than its content.
+// of 4 KiB, and less for a page in whose front alone something was written.
+// Where a store is filled, pages are joined to pieces of 64 KiB and of 1 MiB.
+// An empty store takes 32 bytes, a small file some 300 more than its content.
 //
 // A snapshot ([Memory.Freeze]) and a writable fork ([Memory.Fork]) take the same
 // short time at any size. Both share all pages with the store they come from;
-// whichever is written copies the pages it changes, once. A page that is shared
-// keeps the 64 KiB it was cut from, if it was.
+// whichever is written copies the pages it changes, once. As long as one page of
+// a piece is shared, the whole piece stays in memory.
 //
 // Any number of goroutines may read a Memory at once. While one goroutine
 // writes it, snapshots and forks of it may be read and written elsewhere. Every

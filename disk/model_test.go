@@ -190,6 +190,27 @@ func (m *twins) Copy(t *rapid.T) {
 	copy(dst.bytes[off:off+n], src.bytes[at:])
 }
 
+// CopyOut copies a store into a fresh Memory, and part of it into another, which
+// then grows.
+func (m *twins) CopyOut(t *rapid.T) {
+	x := m.pick(t, "src")
+	size := int64(len(x.bytes))
+	whole := disk.NewMemory(size)
+	if err := disk.Copy(whole, x.store); err != nil {
+		t.Fatal(err)
+	}
+	checkBytes(t, &twin{store: whole, bytes: x.bytes})
+	off, n := place(t, size)
+	part := disk.NewMemory(n)
+	if err := disk.Copy(part, disk.Section(x.store, off, n)); err != nil {
+		t.Fatal(err)
+	}
+	if err := part.Resize(n + 9000); err != nil {
+		t.Fatal(err)
+	}
+	checkBytes(t, &twin{store: part, bytes: resized(x.bytes[off:off+n], n+9000)})
+}
+
 // Check holds all bytes against the model after each step, since a write may
 // show where it must not, and what is said about one of the stores.
 func (m *twins) Check(t *rapid.T) {
@@ -198,6 +219,7 @@ func (m *twins) Check(t *rapid.T) {
 	}
 	x, y := m.pick(t, "now"), m.pick(t, "since")
 	checkExtents(t, x)
+	checkSpans(t, x)
 	checkDiff(t, x, y)
 	checkComparison(t, x, y)
 }
@@ -229,6 +251,42 @@ func checkExtents(t *rapid.T, x *twin) {
 	}
 	if i := slices.IndexFunc(rest, func(b byte) bool { return b != 0 }); i >= 0 {
 		t.Fatalf("byte %d is not zero, but in no extent", off+int64(i))
+	}
+}
+
+// checkSpans demands that the spans of an overlay leave no gap, and that their
+// bytes are what their origin says.
+func checkSpans(t *rapid.T, x *twin) {
+	o, ok := x.store.(*disk.Overlay)
+	if !ok {
+		return
+	}
+	off, n := place(t, o.Size())
+	at, last := off, disk.Origin(255)
+	for s := range o.Spans(off, n) {
+		if s.Off != at || s.Len <= 0 || s.Origin == last {
+			t.Fatalf("span %+v at %d after origin %d", s, at, last)
+		}
+		at, last = s.End(), s.Origin
+		p := x.bytes[s.Off:s.End()]
+		switch zero := len(bytes.Trim(p, "\x00")) == 0; s.Origin {
+		case disk.Own:
+			if zero {
+				t.Fatalf("own span %+v is zero", s)
+			}
+		case disk.Zero:
+			if !zero {
+				t.Fatalf("zero span %+v is not", s)
+			}
+		case disk.Below:
+			below := make([]byte, s.Len)
+			if _, err := o.Parent().ReadAt(below, s.Off); err != nil || !bytes.Equal(p, below) {
+				t.Fatalf("span %+v differs from the parent: %v", s, err)
+			}
+		}
+	}
+	if at != off+n {
+		t.Fatalf("spans of %d+%d end at %d", off, n, at)
 	}
 }
 

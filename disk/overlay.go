@@ -142,24 +142,24 @@ func (o *Overlay) Clone() (Store, error) {
 	return &Overlay{link: o.link, below: o.below, data: o.data.Fork(), own: bitmap{o.own.bits.Fork()}}, nil
 }
 
-// Extents yields what the overlay has allocated, and the parent where it shows.
+// Extents yields what the overlay has allocated, and what the parent has where
+// it shows.
 func (o *Overlay) Extents(off, n int64) iter.Seq[Extent] {
 	return func(yield func(Extent) bool) {
+		r := clip(off, n, o.Size())
 		j := joiner{yield: yield}
-		for s := range o.Spans(off, n) {
-			switch s.Origin {
-			case Own:
-				j.add(s.Extent)
-			case Below:
-				for e := range Extents(o.link.parent, s.Off, s.Len) {
-					if !j.add(e) {
-						return
-					}
+		for at := r.Off; at < r.End() && !j.done; {
+			own, end := o.own.same(at, r.End())
+			src, limit := Source(o.data), end
+			if !own {
+				src, limit = o.link.parent, min(end, o.below)
+			}
+			for e := range Extents(src, at, limit-at) {
+				if !j.add(e) {
+					break
 				}
 			}
-			if j.done {
-				return
-			}
+			at = end
 		}
 		j.flush()
 	}

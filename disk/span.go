@@ -1,6 +1,9 @@
 package disk
 
-import "iter"
+import (
+	"bytes"
+	"iter"
+)
 
 // An Origin tells where the bytes of a range of an [Overlay] come from.
 type Origin uint8
@@ -8,8 +11,8 @@ type Origin uint8
 // The three answers of an overlay.
 const (
 	Below Origin = iota // the parent's bytes
-	Zero                // zero, whatever the parent says
-	Own                 // written to the overlay itself
+	Zero                // zero, whatever the parent says: discarded, written as zeros, or behind the parent's end
+	Own                 // sectors written to the overlay itself, with something in them
 )
 
 // A Span is a range of an overlay with one origin.
@@ -19,8 +22,8 @@ type Span struct {
 }
 
 // Spans yields the range from off to off+n, as far as the overlay goes, as
-// spans in ascending order without a gap, neighbours of different origin. What
-// was written as zero may be called [Zero] instead of [Own].
+// spans in ascending order without a gap, neighbours of different origin. To
+// tell zeros, it looks at the overlay's own bytes.
 func (o *Overlay) Spans(off, n int64) iter.Seq[Span] {
 	return func(yield func(Span) bool) {
 		e := clip(off, n, o.Size())
@@ -42,10 +45,19 @@ func (o *Overlay) Spans(off, n int64) iter.Seq[Span] {
 
 // ownSpans adds a range of the overlay's own sectors.
 func (o *Overlay) ownSpans(j *spanJoiner, at, end int64) {
+	var sector, zeros [sectorSize]byte
 	for e := range o.data.Extents(at, end-at) {
 		j.add(at, e.Off, Zero)
-		j.add(e.Off, e.End(), Own)
-		at = e.End()
+		for at = e.Off; at < e.End() && !j.done; {
+			n := min(sectorSize-at%sectorSize, e.End()-at)
+			o.data.tree.Read(sector[:n], at)
+			if bytes.Equal(sector[:n], zeros[:n]) {
+				j.add(at, at+n, Zero)
+			} else {
+				j.add(at, at+n, Own)
+			}
+			at += n
+		}
 	}
 	j.add(at, end, Zero)
 }

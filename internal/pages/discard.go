@@ -33,31 +33,11 @@ func (n *node) without(own bool, shift uint8, from, to int64) *node {
 		}
 		base := int64(i) << shift
 		lo, hi := max(from-base, 0), min(to-base, 1<<shift)
-		mine := own && n.own>>i&1 != 0
-		if shift == runShift {
-			old := n.run(i)
-			left := old.without(mine, int(lo), int(hi))
-			if left == old {
-				continue
-			}
-			if !own {
-				n, own = n.clone(), true
-			}
-			n.setRun(i, left, true)
-			continue
+		if shift == blockShift {
+			n, own = n.trimBlock(i, own, int(lo), int(hi))
+		} else {
+			n, own = n.trimKid(i, own, shift, lo, hi)
 		}
-		old := n.kid(i)
-		var left *node
-		if hi-lo < 1<<shift {
-			left = old.without(mine, shift-fanShift, lo, hi)
-		}
-		if left == old {
-			continue
-		}
-		if !own {
-			n, own = n.clone(), true
-		}
-		n.setKid(i, left)
 	}
 	if n.mask == 0 {
 		return nil
@@ -65,30 +45,57 @@ func (n *node) without(own bool, shift uint8, from, to int64) *node {
 	return n
 }
 
-// setKid makes a new node child i of a node that may be changed; nil removes it.
-func (n *node) setKid(i uint, kid *node) {
-	j, bit := rank(n.mask, i), uint64(1)<<i
-	if kid == nil {
-		n.kids = slices.Delete(n.kids, j, j+1)
-		n.mask, n.own = n.mask&^bit, n.own&^bit
-		return
+// trimBlock makes a range of block i zero. It returns n, or a copy that is the
+// tree's own if n was not and something changed.
+func (n *node) trimBlock(i uint, own bool, from, to int) (*node, bool) {
+	old := n.get(i)
+	left := blockWithout(old, own && n.owns(i), from, to)
+	if left == old {
+		return n, own
 	}
-	n.kids[j] = kid
-	n.own |= bit
+	if !own {
+		n = n.clone()
+	}
+	n.set(i, left, true)
+	return n, true
 }
 
-// without is the same for a run. What stays of a piece of the tree's own is
-// copied out of it, so that the rest is free at once.
-func (r run) without(own bool, from, to int) run {
-	if to-from == RunSize {
-		return run{}
+// trimKid is the same for a node.
+func (n *node) trimKid(i uint, own bool, shift uint8, from, to int64) (*node, bool) {
+	old := n.kid(i)
+	var left *node
+	if to-from < 1<<shift {
+		left = old.without(own && n.owns(i), shift-fanShift, from, to)
 	}
-	if r.parts != nil {
-		return run{parts: r.parts.without(own, from, to)}
+	if left == old {
+		return n, own
 	}
-	x := split(r.whole, own).without(true, from, to)
+	if !own {
+		n = n.clone()
+	}
+	j := rank(n.mask, i)
+	if left == nil {
+		n.kids = slices.Delete(n.kids, j, j+1)
+		n.mask, n.own = n.mask&^(1<<i), n.own&^(1<<i)
+	} else {
+		n.kids[j] = left
+		n.own |= 1 << i
+	}
+	return n, true
+}
+
+// blockWithout makes a range of a block zero. What stays of a piece of the
+// tree's own is copied out of it, so that the rest is free at once.
+func blockWithout(s span, own bool, from, to int) span {
+	if to-from == BlockSize {
+		return span{}
+	}
+	if s.sub != nil {
+		return span{sub: s.sub.without(own, from, to)}
+	}
+	x := splitBlock(s.whole, own).without(true, from, to)
 	if own {
 		x.unpin()
 	}
-	return run{parts: x}
+	return span{sub: x}
 }

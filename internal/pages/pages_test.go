@@ -9,13 +9,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The model knows the tree at three windows only: at the start, across the
-// border of two lowest nodes, and across one far up.
-var windows = []int64{0, 4<<20 - 64<<10, 16<<30 - 64<<10}
+// The model knows the tree at three windows only: a block and the start of the
+// next, across the border of two lowest nodes, and across one far up.
+var windows = [3]struct{ base, size int64 }{
+	{0, BlockSize + 2*RunSize},
+	{64<<20 - RunSize, 2 * RunSize},
+	{256<<30 - RunSize, 2 * RunSize},
+}
 
-const windowLen = 128 << 10
-
-const reach = 16<<30 + 64<<10 // behind the last window
+const reach = 257 << 30 // behind the last window
 
 type pair struct {
 	tree  Tree
@@ -33,10 +35,10 @@ func (p *pair) fork() *pair {
 // each calls f for every window that meets the range, with the part of the
 // window's bytes that does.
 func (p *pair) each(off, n int64, f func(b []byte, at int64)) {
-	for i, base := range windows {
-		from, to := max(off, base), min(off+n, base+windowLen)
+	for i, w := range windows {
+		from, to := max(off, w.base), min(off+n, w.base+w.size)
 		if from < to {
-			f(p.model[i][from-base:to-base], from)
+			f(p.model[i][from-w.base:to-w.base], from)
 		}
 	}
 }
@@ -49,17 +51,21 @@ type machine struct {
 func newPair() *pair {
 	p := &pair{}
 	for i := range p.model {
-		p.model[i] = make([]byte, windowLen)
+		p.model[i] = make([]byte, windows[i].size)
 	}
 	return p
 }
 
 // place draws a range of a window; many begin and end on a border.
 func place(t *rapid.T, window int) (off, n int64) {
+	w := windows[window]
 	grain := rapid.SampledFrom([]int64{1, 512, PageSize, RunSize / 2, RunSize}).Draw(t, "grain")
-	from := rapid.Int64Range(0, windowLen/grain-1).Draw(t, "from")
-	count := rapid.Int64Range(1, min(20, windowLen/grain-from)).Draw(t, "count")
-	return windows[window] + from*grain, count * grain
+	from := rapid.Int64Range(0, w.size/grain-1).Draw(t, "from")
+	count := rapid.Int64Range(1, min(18, w.size/grain-from)).Draw(t, "count")
+	if window == 0 && rapid.IntRange(0, 4).Draw(t, "block") == 0 {
+		return 0, BlockSize
+	}
+	return w.base + from*grain, count * grain
 }
 
 func (m *machine) pick(t *rapid.T) *pair {
@@ -77,14 +83,14 @@ func (m *machine) Write(t *rapid.T) {
 		}
 	}
 	p.tree.Write(data, off)
-	copy(p.model[w][off-windows[w]:], data)
+	copy(p.model[w][off-windows[w].base:], data)
 }
 
 func (m *machine) Discard(t *rapid.T) {
 	p := m.pick(t)
 	off, n := place(t, rapid.IntRange(0, 2).Draw(t, "window"))
 	if rapid.IntRange(0, 5).Draw(t, "far") == 0 {
-		n += rapid.Int64Range(0, 17<<30).Draw(t, "more")
+		n += rapid.Int64Range(0, 257<<30).Draw(t, "more")
 	}
 	p.tree.Discard(off, n)
 	p.each(off, n, func(b []byte, _ int64) { clear(b) })
@@ -92,10 +98,10 @@ func (m *machine) Discard(t *rapid.T) {
 
 func (m *machine) Fork(t *rapid.T) {
 	p := m.pick(t).fork()
-	if len(m.pairs) < 4 {
+	if len(m.pairs) < 3 {
 		m.pairs = append(m.pairs, p)
 	} else {
-		m.pairs[rapid.IntRange(0, 3).Draw(t, "drop")] = p
+		m.pairs[rapid.IntRange(0, 2).Draw(t, "drop")] = p
 	}
 }
 
@@ -105,28 +111,28 @@ func (m *machine) Share(t *rapid.T) {
 	at, n := place(t, w)
 	off, _ := place(t, v)
 	if rapid.Bool().Draw(t, "alike") {
-		off = windows[v] + at - windows[w]
+		off = windows[v].base + min(at-windows[w].base, windows[v].size)
 	}
-	n = min(n, windows[v]+windowLen-off)
+	n = min(n, windows[v].base+windows[v].size-off)
 	dst.tree.Share(off, &src.tree, at, n)
-	copy(dst.model[v][off-windows[v]:], slices.Clone(src.model[w][at-windows[w]:][:n]))
+	copy(dst.model[v][off-windows[v].base:], slices.Clone(src.model[w][at-windows[w].base:][:n]))
 }
 
 // Check compares everything after each step.
 func (m *machine) Check(t *rapid.T) {
 	for _, p := range m.pairs {
-		got := make([]byte, windowLen)
-		for i, base := range windows {
-			p.tree.Read(got, base)
+		for i, w := range windows {
+			got := make([]byte, w.size)
+			p.tree.Read(got, w.base)
 			if !bytes.Equal(got, p.model[i]) {
 				t.Fatalf("window %d differs", i)
 			}
 		}
 		checkShape(t, &p.tree)
-		checkExtents(t, p)
-		checkDiff(t, p, m.pick(t))
 	}
 	checkAlone(t, m.pairs)
+	checkExtents(t, m.pick(t))
+	checkDiff(t, m.pick(t), m.pick(t))
 }
 
 // checkExtents demands that everything outside the extents is zero.
@@ -171,24 +177,31 @@ func checkDiff(t *rapid.T, p, q *pair) {
 func checkShape(t *rapid.T, tree *Tree) {
 	var visit func(n *node, shift uint8)
 	visit = func(n *node, shift uint8) {
-		if n.mask == 0 || n.own&^n.mask != 0 || n.joined&^n.mask != 0 ||
-			bits.OnesCount64(n.joined) != len(n.whole) ||
-			bits.OnesCount64(n.mask) != len(n.kids)+len(n.whole)+len(n.parts) {
-			t.Fatalf("node: mask %x own %x joined %x, %d kids, %d whole, %d parts",
-				n.mask, n.own, n.joined, len(n.kids), len(n.whole), len(n.parts))
-		}
+		checkGroup(t, &n.group, len(n.kids))
 		for _, kid := range n.kids {
 			visit(kid, shift-fanShift)
 		}
-		if (shift == runShift) != (len(n.kids) == 0) {
+		if (shift == blockShift) != (len(n.kids) == 0) {
 			t.Fatalf("node with %d kids at shift %d", len(n.kids), shift)
 		}
-		for _, x := range n.parts {
-			checkParts(t, x)
+		for _, x := range n.subs {
+			checkGroup(t, &x.group, 0)
+			for _, y := range x.subs {
+				checkParts(t, y)
+			}
 		}
 	}
 	if tree.root != nil {
 		visit(tree.root, tree.shift)
+	}
+}
+
+func checkGroup[P, S any](t *rapid.T, g *group[P, S], kids int) {
+	if g.mask == 0 || g.own&^g.mask != 0 || g.joined&^g.mask != 0 ||
+		bits.OnesCount64(g.joined) != len(g.whole) ||
+		bits.OnesCount64(g.mask) != kids+len(g.whole)+len(g.subs) {
+		t.Fatalf("%T: mask %x own %x joined %x, %d kids, %d whole, %d others",
+			g, g.mask, g.own, g.joined, kids, len(g.whole), len(g.subs))
 	}
 }
 
@@ -197,7 +210,7 @@ func checkParts(t *rapid.T, x *parts) {
 		t.Fatalf("parts: mask %x own %x pages %d", x.mask, x.own, len(x.pages))
 	}
 	for _, page := range x.pages {
-		if len(page) == 0 || len(page) > PageSize || cap(page) > 2*PageSize {
+		if len(page) == 0 || len(page) > PageSize || cap(page) > PageSize {
 			t.Fatalf("page of %d bytes in room for %d", len(page), cap(page))
 		}
 	}
@@ -225,21 +238,32 @@ func checkAlone(t *rapid.T, pairs []*pair) {
 func visitNode(n *node, own bool, visit func(x any, own bool)) {
 	visit(n, own)
 	for i := range uint(fan) {
-		mine := own && n.own>>i&1 != 0
+		mine := own && n.owns(i)
 		switch {
 		case !n.has(i):
-			continue
 		case len(n.kids) > 0:
 			visitNode(n.kid(i), mine, visit)
-			continue
+		default:
+			visitSpan(n.get(i), mine, visit)
 		}
-		r := n.run(i)
-		if r.parts != nil {
-			visit(r.parts, mine)
+	}
+}
+
+func visitSpan(s span, own bool, visit func(x any, own bool)) {
+	if s.sub != nil {
+		visit(s.sub, own)
+	}
+	for i := range blockRuns {
+		r, mine := runOf(s, i), own
+		if s.sub != nil {
+			mine = own && s.sub.owns(uint(i))
+		}
+		if r.sub != nil {
+			visit(r.sub, mine)
 		}
 		for j := range runPages {
-			if page := r.page(j); page != nil {
-				visit(&page[0], mine && (r.whole != nil || r.parts.own>>j&1 != 0))
+			if page := pageOf(r, j); page != nil {
+				visit(&page[0], mine && (r.whole != nil || r.sub.own>>j&1 != 0))
 			}
 		}
 	}

@@ -29,8 +29,8 @@ func (x *parts) clone() *parts {
 	return &parts{mask: x.mask, pages: slices.Clone(x.pages)}
 }
 
-// split returns a run of one piece as pages that point into it.
-func split(whole *[RunSize]byte, own bool) *parts {
+// splitRun returns a run in one piece as pages that point into it.
+func splitRun(whole *[RunSize]byte, own bool) *parts {
 	x := &parts{mask: 1<<runPages - 1, pages: make([][]byte, runPages)}
 	if own {
 		x.own = x.mask
@@ -41,7 +41,7 @@ func split(whole *[RunSize]byte, own bool) *parts {
 	return x
 }
 
-// piece returns page i of a run of one piece, without room to grow.
+// piece returns page i of a run in one piece, without room to grow.
 func piece(whole *[RunSize]byte, i int) []byte {
 	return whole[i*PageSize : (i+1)*PageSize : (i+1)*PageSize]
 }
@@ -189,6 +189,16 @@ func (x *parts) unpin() {
 		x.pages[j] = slices.Clone(page)
 	}
 	x.own = x.mask
+}
+
+// hasZeros reports whether one of the pages in p is all zero.
+func hasZeros(p []byte) bool {
+	for ; len(p) > 0; p = p[PageSize:] {
+		if allZero(p[:PageSize]) {
+			return true
+		}
+	}
+	return false
 }
 
 // allZero reports whether p holds no other byte. Data ends the comparison at

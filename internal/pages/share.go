@@ -1,16 +1,21 @@
 package pages
 
+// leastShared is the size from which on sharing is worth what it may keep in
+// memory: the pieces that the ends of the range are cut from.
+const leastShared = RunSize
+
 // Share makes n bytes from off on equal to those of src from at on, by
-// reference as far as the two places lie alike within a page, and gives up
-// src's ownership of its pages as Fork does. Source and target may be one tree
-// and may overlap.
+// reference where they are many and the two places lie alike within a page, and
+// gives up src's ownership of its pages as Fork does. Source and target may be
+// one tree and may overlap.
 func (t *Tree) Share(off int64, src *Tree, at, n int64) {
 	from := src.Fork() // t may be src: what follows does not change from
-	if (off-at)%PageSize != 0 {
+	t.Discard(off, n)
+	if (off-at)%PageSize != 0 || n < leastShared {
 		t.copyBytes(off, &from, at, n)
 		return
 	}
-	head := min(-off&(PageSize-1), n)
+	head := -off & (PageSize - 1)
 	body := (n - head) &^ (PageSize - 1)
 	t.copyBytes(off, &from, at, head)
 	t.sharePages(off+head, &from, at+head, body)
@@ -20,9 +25,8 @@ func (t *Tree) Share(off int64, src *Tree, at, n int64) {
 // copyBytes copies a page at a time, and only what is allocated.
 func (t *Tree) copyBytes(off int64, src *Tree, at, n int64) {
 	var buf [PageSize]byte
-	t.Discard(off, n)
 	src.Extents(at, n, func(x, k int64) bool {
-		end := min(x+k, at+n)
+		end := x + min(k, at+n-x)
 		for x = max(x, at); x < end; x += PageSize {
 			p := buf[:min(PageSize, end-x)]
 			src.Read(p, x)
@@ -32,33 +36,33 @@ func (t *Tree) copyBytes(off int64, src *Tree, at, n int64) {
 	})
 }
 
-// sharePages takes whole pages over, and whole runs where both places lie alike
-// within a run.
+// sharePages takes whole pages over, and whole blocks and runs where both
+// places lie alike within them.
 func (t *Tree) sharePages(off int64, src *Tree, at, n int64) {
-	t.Discard(off, n)
-	alike := (off-at)%RunSize == 0
-	done := int64(0) // the source has been taken over up to here
-	src.Extents(at, n, func(x, k int64) bool {
-		if x < done {
-			return true
-		}
-		r, _ := src.find(x)
-		base := x &^ (RunSize - 1)
-		if alike && base >= at && base+RunSize <= at+n {
-			t.putRun(off+base-at, r, false)
-			done = base + RunSize
-			return true
-		}
-		for end := min(x+k, at+n); x < end; x += PageSize {
-			if x >= at {
-				t.putPage(off+x-at, r.page(int(x-base)>>pageShift))
-			}
+	end := at + n
+	x := at // the source has been taken over up to here
+	src.Extents(at, n, func(from, k int64) bool {
+		for x = max(x, from); x < end && x < from+k; {
+			x += t.shareOne(off+x-at, src, x, end-x)
 		}
 		return true
 	})
 }
 
-// putPage makes a page of another tree the page at off.
-func (t *Tree) putPage(off int64, page []byte) {
-	t.openRun(off).put(int(off&(RunSize-1))>>pageShift, page, false)
+// shareOne takes the largest piece over that begins in both places and is no
+// longer than n, and returns its size.
+func (t *Tree) shareOne(off int64, src *Tree, at, n int64) int64 {
+	s, _ := src.find(at)
+	if (off|at)%BlockSize == 0 && n >= BlockSize {
+		t.put(off, s, false)
+		return BlockSize
+	}
+	r := runOf(s, int(at>>runShift)%blockRuns)
+	x, i := t.openBlock(off), uint(off>>runShift)%blockRuns
+	if (off|at)%RunSize == 0 && n >= RunSize {
+		x.set(i, r, false)
+		return RunSize
+	}
+	x.open(i).put(int(off>>pageShift)%runPages, pageOf(r, int(at>>pageShift)%runPages), false)
+	return PageSize
 }

@@ -4,11 +4,11 @@ import "math/bits"
 
 // Extents calls yield for each piece of the range that is allocated, in
 // ascending order and in whole pages, until yield returns false. Pieces may
-// touch. What lies outside of them is zero. The tree may be written between two
-// calls of yield: pieces that were not reported yet may then be missed.
+// touch, and begin before the range or end behind it. What lies outside of them
+// is zero. The tree may be written between two calls of yield: pieces that were
+// not reported yet may then be missed.
 func (t *Tree) Extents(off, n int64, yield func(off, n int64) bool) {
-	none := Tree{shift: t.shift}
-	walk(*t, none, off, n, yield)
+	walk(*t, Tree{shift: t.shift}, off, n, yield)
 }
 
 // Diff calls yield for each piece of the range in which a and b may differ, as
@@ -66,10 +66,29 @@ func (w *walker) nodes(a, b *node, shift uint8, base int64) bool {
 		if at >= w.to {
 			return false
 		}
-		if shift > runShift && !w.nodes(a.kid(i), b.kid(i), shift-fanShift, at) {
+		if shift > blockShift && !w.nodes(a.kid(i), b.kid(i), shift-fanShift, at) {
 			return false
 		}
-		if shift == runShift && !w.runs(a.run(i), b.run(i), at) {
+		if shift == blockShift && !w.spans(a.get(i), b.get(i), at) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *walker) spans(a, b span, base int64) bool {
+	switch {
+	case a == b:
+		return true
+	case a.whole != nil && b == (span{}), b.whole != nil && a == (span{}):
+		return w.yield(base, BlockSize)
+	}
+	for i := range blockRuns {
+		at := base + int64(i)<<runShift
+		if at <= w.from-RunSize {
+			continue
+		}
+		if at >= w.to || !w.runs(runOf(a, i), runOf(b, i), at) {
 			return false
 		}
 	}
@@ -84,20 +103,31 @@ func (w *walker) runs(a, b run, base int64) bool {
 		return w.yield(base, RunSize)
 	}
 	for i := range runPages {
-		if !same(a.page(i), b.page(i)) && !w.yield(base+int64(i)<<pageShift, PageSize) {
+		if !same(pageOf(a, i), pageOf(b, i)) && !w.yield(base+int64(i)<<pageShift, PageSize) {
 			return false
 		}
 	}
 	return true
 }
 
-// page returns page i of a run, or nil.
-func (r run) page(i int) []byte {
+// runOf returns run i of a block, or the zero run.
+func runOf(s span, i int) run {
+	switch {
+	case s.whole != nil:
+		return run{whole: slice(s.whole, i)}
+	case s.sub != nil:
+		return s.sub.get(uint(i))
+	}
+	return run{}
+}
+
+// pageOf returns page i of a run, or nil.
+func pageOf(r run, i int) []byte {
 	switch {
 	case r.whole != nil:
 		return piece(r.whole, i)
-	case r.parts != nil:
-		return r.parts.page(i)
+	case r.sub != nil:
+		return r.sub.page(i)
 	}
 	return nil
 }

@@ -1,66 +1,50 @@
 package pages
 
-import (
-	"slices"
-)
+import "slices"
 
 // Write puts p at off. Zeros written where no page is allocate none.
 func (t *Tree) Write(p []byte, off int64) {
 	for len(p) > 0 {
-		in := int(off & (RunSize - 1))
-		q := p[:min(len(p), RunSize-in)]
-		if r, own := t.find(off); own && r.whole != nil {
-			copy(r.whole[in:], q)
+		in := int(off & (BlockSize - 1))
+		q := p[:min(len(p), BlockSize-in)]
+		if s, own := t.find(off); own && s.whole != nil {
+			copy(s.whole[in:], q)
 		} else {
-			t.writeRun(r, own, q, off)
+			t.writeBlock(s, own, q, off)
 		}
 		p, off = p[len(q):], off+int64(len(q))
 	}
 }
 
-// writeRun writes within a run that is not in one piece or not the tree's own.
-func (t *Tree) writeRun(old run, own bool, p []byte, off int64) {
-	if len(p) == RunSize {
-		if fresh := newRun(p); fresh != (run{}) || old != (run{}) {
-			t.putRun(off, fresh, true)
-		}
+// writeBlock writes within a block that is not in one piece or not the tree's
+// own.
+func (t *Tree) writeBlock(old span, own bool, p []byte, off int64) {
+	switch {
+	case len(p) == BlockSize && !hasZeros(p):
+		whole := make([]byte, BlockSize) // not cleared first: the copy fills it
+		copy(whole, p)
+		t.put(off, span{whole: (*[BlockSize]byte)(whole)}, true)
+		return
+	case old == (span{}) && allZero(p):
 		return
 	}
-	if old == (run{}) && allZero(p) {
-		return
-	}
-	x := old.parts
+	x := old.sub
 	if !own {
-		x = t.openRun(off)
+		x = t.openBlock(off)
 	}
-	x.write(p, int(off&(RunSize-1)))
+	x.write(p, int(off&(BlockSize-1)))
 	if whole := x.join(); whole != nil {
-		t.putRun(off, run{whole: whole}, true)
+		t.put(off, span{whole: whole}, true)
 	}
-}
-
-// newRun returns a run with the given bytes: in one piece, or in parts if some
-// page of it is all zero.
-func newRun(p []byte) run {
-	x := new(parts)
-	for i := range runPages {
-		if allZero(p[i*PageSize : (i+1)*PageSize]) {
-			x.write(p, 0)
-			if x.mask == 0 {
-				return run{}
-			}
-			return run{parts: x}
-		}
+	if x.mask == 0 {
+		t.Discard(off&^(BlockSize-1), BlockSize)
 	}
-	whole := make([]byte, RunSize) // not cleared first: the copy fills it
-	copy(whole, p)
-	return run{whole: (*[RunSize]byte)(whole)}
 }
 
 // reach makes the tree high enough for off.
 func (t *Tree) reach(off int64) {
 	if t.root == nil {
-		*t = Tree{root: new(node), shift: runShift, own: true}
+		*t = Tree{root: new(node), shift: blockShift, own: true}
 		for !t.covers(off) {
 			t.shift += fanShift
 		}
@@ -72,7 +56,8 @@ func (t *Tree) reach(off int64) {
 
 // lift puts a node on top of the root.
 func (t *Tree) lift() {
-	n := &node{mask: 1, kids: []*node{t.root}}
+	n := &node{kids: []*node{t.root}}
+	n.mask = 1
 	if t.own {
 		n.own = 1
 	}
@@ -86,7 +71,7 @@ func (t *Tree) open(off int64) *node {
 		t.root, t.own = t.root.clone(), true
 	}
 	n := t.root
-	for shift := t.shift; shift > runShift; shift -= fanShift {
+	for shift := t.shift; shift > blockShift; shift -= fanShift {
 		n = n.openKid(index(off, shift))
 	}
 	return n
@@ -94,73 +79,37 @@ func (t *Tree) open(off int64) *node {
 
 // openKid returns child i of a node that may be changed, for changing.
 func (n *node) openKid(i uint) *node {
-	j, bit := rank(n.mask, i), uint64(1)<<i
+	j := rank(n.mask, i)
 	switch {
 	case !n.has(i):
 		n.kids = slices.Insert(n.kids, j, new(node))
-		n.mask |= bit
-	case n.own&bit == 0:
+	case !n.owns(i):
 		n.kids[j] = n.kids[j].clone()
 	}
-	n.own |= bit
+	n.mask |= 1 << i
+	n.own |= 1 << i
 	return n.kids[j]
 }
 
-// openRun returns the run that holds off in parts, for changing.
-func (t *Tree) openRun(off int64) *parts {
-	n, i := t.open(off), index(off, runShift)
-	r, own := n.run(i), n.own>>i&1 != 0
+// openBlock returns the block that holds off as runs, for changing.
+func (t *Tree) openBlock(off int64) *block {
+	n, i := t.open(off), index(off, blockShift)
+	s := n.get(i)
 	switch {
-	case r.whole != nil:
-		r = run{parts: split(r.whole, own)}
-	case r.parts == nil:
-		r.parts = new(parts)
-	case !own:
-		r.parts = r.parts.clone()
+	case s.whole != nil:
+		s = span{sub: splitBlock(s.whole, n.owns(i))}
+	case s.sub == nil:
+		s.sub = new(block)
+	case n.owns(i):
+		return s.sub
 	default:
-		return r.parts
+		s.sub = s.sub.clone()
 	}
-	n.setRun(i, r, true)
-	return r.parts
+	n.set(i, s, true)
+	return s.sub
 }
 
-// putRun makes r the run that holds off. The zero run removes it.
-func (t *Tree) putRun(off int64, r run, own bool) {
-	if r == (run{}) {
-		t.Discard(off&^(RunSize-1), RunSize)
-		return
-	}
-	t.open(off).setRun(index(off, runShift), r, own)
-}
-
-// setRun makes r child i of a node that may be changed; the zero run removes it.
-func (n *node) setRun(i uint, r run, own bool) {
-	n.dropRun(i)
-	bit := uint64(1) << i
-	switch {
-	case r.whole != nil:
-		n.whole = slices.Insert(n.whole, rank(n.joined, i), r.whole)
-		n.joined |= bit
-	case r.parts != nil:
-		n.parts = slices.Insert(n.parts, rank(n.mask&^n.joined, i), r.parts)
-	default:
-		return
-	}
-	n.mask |= bit
-	if own {
-		n.own |= bit
-	}
-}
-
-func (n *node) dropRun(i uint) {
-	switch r := n.run(i); {
-	case r.whole != nil:
-		j := rank(n.joined, i)
-		n.whole = slices.Delete(n.whole, j, j+1)
-	case r.parts != nil:
-		j := rank(n.mask&^n.joined, i)
-		n.parts = slices.Delete(n.parts, j, j+1)
-	}
-	bit := uint64(1) << i
-	n.mask, n.own, n.joined = n.mask&^bit, n.own&^bit, n.joined&^bit
+// put makes s the block that holds off.
+func (t *Tree) put(off int64, s span, own bool) {
+	t.open(off).set(index(off, blockShift), s, own)
 }
