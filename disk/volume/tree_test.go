@@ -172,3 +172,16 @@ func TestFoldAgreesWithCompare(t *testing.T) {
 		}
 	})
 }
+
+func TestEmptiedTableHoldsNothing(t *testing.T) {
+	var tab table
+	for id := range inodeID(5000) {
+		tab.put(1, id, &inode{})
+	}
+	for id := range inodeID(5000) {
+		tab.put(epoch(1+id%3), id, nil)
+	}
+	if tab.root.used != 0 {
+		t.Errorf("an empty table holds on to nodes: %b", tab.root.used)
+	}
+}
