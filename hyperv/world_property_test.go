@@ -1,0 +1,372 @@
+package hyperv_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/guest/ledger"
+	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/hyperv/hypervtest"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/requester"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// A worldSpec is a random world: machines, what their guests write, the order of
+// events, and at most one fault.
+type worldSpec struct {
+	vms  []vmSpec
+	seed uint64
+}
+
+// A vmSpec is one machine of it.
+type vmSpec struct {
+	state   hyperv.State
+	os      guest.OS
+	offered bool // the host offers the backup service
+	service bool // it runs in the guest
+	extra   guest.FileSystemKind
+	dynamic bool // a further disk is a dynamic disk
+	away    bool // the snapshot location is on another volume than the disks
+	ledger  bool
+	writes  []writeSpec
+}
+
+// A writeSpec is a write by some program of the guest, at a time.
+type writeSpec struct {
+	after time.Duration
+	block int64
+	value byte
+}
+
+func drawWorld(t *rapid.T) worldSpec {
+	return worldSpec{
+		vms:  rapid.SliceOfN(rapid.Custom(drawVM), 1, 4).Draw(t, "machines"),
+		seed: rapid.Uint64().Draw(t, "seed"),
+	}
+}
+
+func drawVM(t *rapid.T) vmSpec {
+	mostly := func(name string) bool { return rapid.IntRange(0, 5).Draw(t, name) < 5 }
+	v := vmSpec{
+		state:   rapid.SampledFrom([]hyperv.State{hyperv.StateRunning, hyperv.StateRunning, hyperv.StateOff, hyperv.StateSaved, hyperv.StatePaused}).Draw(t, "state"),
+		os:      guest.WindowsServer2008,
+		offered: mostly("offered"),
+		service: mostly("service"),
+		dynamic: !mostly("basic"),
+		away:    !mostly("near"),
+		ledger:  rapid.Bool().Draw(t, "ledger"),
+	}
+	if !mostly("2008") {
+		v.os = guest.Windows2000Server
+	}
+	if rapid.Bool().Draw(t, "data disk") {
+		v.extra = rapid.SampledFrom([]guest.FileSystemKind{guest.NTFS, guest.NTFS, guest.FAT32, guest.NoFileSystem}).Draw(t, "file system")
+	} else {
+		v.extra = guest.NTFS
+	}
+	v.writes = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) writeSpec {
+		return writeSpec{
+			after: time.Duration(rapid.IntRange(0, 12_000).Draw(t, "after")) * time.Millisecond,
+			block: int64(rapid.IntRange(0, 255).Draw(t, "block")),
+			value: rapid.Byte().Draw(t, "value"),
+		}
+	}), 0, 6).Draw(t, "writes")
+	return v
+}
+
+// A world is a worldSpec that was built.
+type world struct {
+	*sim.World
+	host   *hyperv.Host
+	oracle *hypervtest.Oracle
+	target *requester.Memory
+	prior  map[string]hyperv.State
+}
+
+func (s worldSpec) build(ctx context.Context) (*world, error) {
+	w := &world{
+		World:  sim.New(sim.Seed(s.seed)),
+		oracle: hypervtest.NewOracle(),
+		target: &requester.Memory{},
+		prior:  make(map[string]hyperv.State),
+	}
+	var err error
+	w.host, err = hyperv.NewHost(w.World, hyperv.HostConfig{
+		Name: "h1", Volumes: hyperv.Volumes("C:", "D:"), Manage: w.oracle.Watch,
+		Catalog: guest.Catalog{ledger.Name: ledger.New},
+	})
+	for i := 0; i < len(s.vms) && err == nil; i++ {
+		err = s.vms[i].build(ctx, w, fmt.Sprintf("vm%d", i))
+	}
+	for _, vm := range w.host.VMs() {
+		w.prior[vm.Name()] = vm.State()
+	}
+	return w, errors.Join(err, w.oracle.Begin(w.host))
+}
+
+const blockSize = 512
+
+func partition(kind guest.FileSystemKind) *guest.DiskSpec {
+	p := guest.PartitionSpec{FileSystem: guest.FileSystem{Kind: kind}}
+	if kind == guest.NoFileSystem {
+		p.Type.MBR = 7
+	}
+	return &guest.DiskSpec{Scheme: guest.MBR, Partitions: []guest.PartitionSpec{p}}
+}
+
+func (v vmSpec) build(ctx context.Context, w *world, name string) error {
+	services := guest.IntegrationServices(v.os, "6.0.6001.18016")
+	for i, s := range services {
+		if s.Name == guest.BackupService && !v.service {
+			services[i].Running, services[i].Start = false, guest.StartDisabled
+		}
+	}
+	c := hyperv.VMConfig{
+		Name: name, Root: `D:\VMs\` + name, MemoryMB: 16, BackupNotOffered: !v.offered,
+		Disks: []hyperv.DiskConfig{
+			{Path: `D:\VMs\` + name + `\a.vhd`, Size: 24 << 20, Format: partition(guest.NTFS)},
+			{Path: `D:\VMs\` + name + `\b.vhd`, Size: 40 << 20, BlockSize: 512 << 10, Format: partition(v.extra)},
+		},
+		Guest: &guest.System{OS: v.os, ComputerName: name, Services: services},
+	}
+	if v.dynamic {
+		d := partition(guest.NoFileSystem)
+		d.Partitions[0].Type.MBR = 0x42
+		c.Disks[1].Format = d
+	}
+	if v.away {
+		c.SnapshotRoot = `C:\Snapshots`
+	}
+	if v.ledger {
+		c.Guest.Programs = []guest.Program{{Name: ledger.Name, Args: map[string]string{"data": "C:"}}}
+	}
+	vm, err := w.host.CreateVM(ctx, c)
+	if err != nil || v.state == hyperv.StateOff {
+		return err
+	}
+	if err := vm.Start(ctx); err != nil {
+		return err
+	}
+	v.startWrites(w, vm)
+	if err := w.Advance(300 * time.Millisecond); err != nil {
+		return err
+	}
+	switch v.state {
+	case hyperv.StatePaused:
+		return vm.Pause(ctx)
+	case hyperv.StateSaved:
+		return vm.Save(ctx)
+	}
+	return nil
+}
+
+// startWrites has some program of the guest write at random times, from now on.
+// What the ledger does not use lies behind it on the volume.
+func (v vmSpec) startWrites(w *world, vm *hyperv.VM) {
+	for i, x := range v.writes {
+		w.Actor("hand").Background(fmt.Sprintf("write %d", i), func(ctx context.Context) error {
+			if err := sim.Sleep(ctx, x.after); err != nil {
+				return err
+			}
+			m := vm.Guest()
+			if m == nil {
+				return nil // it does not execute just now
+			}
+			p := make([]byte, blockSize)
+			for j := range p {
+				p[j] = x.value
+			}
+			binary.BigEndian.PutUint64(p, uint64(x.block))
+			return m.WriteAt(ctx, "C:", m.Volumes()[0].Len/2+x.block*blockSize, p)
+		})
+	}
+}
+
+// backup runs the requester as a program that can die or hang, and is killed if
+// it does.
+func (w *world) backup(ctx context.Context) error {
+	return w.as(ctx, "backup", func(ctx context.Context) error {
+		_, err := (&requester.Backup{Service: w.host.VSS(), Target: w.target}).Run(ctx)
+		return err
+	})
+}
+
+func (w *world) as(ctx context.Context, name string, fn func(ctx context.Context) error) error {
+	a := w.Actor(name)
+	err := a.Call(ctx, name, fn)
+	if _, stuck := errors.AsType[*sim.StuckError](err); stuck {
+		a.Kill()
+	}
+	return err
+}
+
+// TestRandomWorlds: whatever the machines, the writes, the order of events and
+// the fault, a backup ends with something that restores to the bytes the document
+// promises, or with a typed failure and a clean host; and the next one succeeds.
+func TestRandomWorlds(t *testing.T) {
+	ctx := t.Context()
+	points := append(hyperv.FaultPoints(), requester.FaultPoints()...)
+	rapid.Check(t, func(t *rapid.T) {
+		spec := drawWorld(t)
+		clean := spec.run(ctx, t, nil)
+		faults := sim.SingleFaults(points, clean)
+		if len(faults) == 0 || rapid.IntRange(0, 3).Draw(t, "no fault") == 0 {
+			return
+		}
+		fault := rapid.SampledFrom(faults).Draw(t, "fault")
+		spec.run(ctx, t, &fault)
+	})
+}
+
+// run makes one backup in the world and judges it. It returns the fault points
+// that were reached on the way.
+func (s worldSpec) run(ctx context.Context, t *rapid.T, fault *sim.Fault) []sim.Hit {
+	w, err := s.build(ctx)
+	if err != nil {
+		t.Fatalf("building: %v", err)
+	}
+	defer func() { _ = w.Close() }()
+	before := len(w.Hits())
+	if fault != nil {
+		w.Inject(*fault)
+	}
+	err = w.backup(ctx)
+	hits := w.Hits()[min(before, len(w.Hits())):]
+	w.Heal()
+	defer func() {
+		if t.Failed() {
+			t.Logf("fault %v, backup: %v\n%v", fault, err, w.Trace())
+		}
+	}()
+	if err != nil && fault == nil {
+		t.Fatalf("a backup without faults fails: %v", err)
+	}
+	if err != nil {
+		w.mustBeTyped(t, err)
+	}
+	w.tidy(ctx, t)
+	w.mustBeAsBefore(t, fault)
+	if err == nil {
+		w.mustRestore(ctx, t)
+	}
+	w.mustBackUpAgain(ctx, t)
+	return hits
+}
+
+func (w *world) mustBeTyped(t *rapid.T, err error) {
+	if _, ok := errors.AsType[*requester.Error](err); ok {
+		return
+	}
+	if _, ok := errors.AsType[*sim.StuckError](err); ok || errors.Is(err, sim.ErrDead) {
+		return // nobody is left to say what failed
+	}
+	t.Errorf("an error without a type: %v", err)
+}
+
+// tidy does what a fault may leave to an administrator: start the management
+// service, delete a shadow copy that could not be deleted.
+func (w *world) tidy(ctx context.Context, t *rapid.T) {
+	if err := w.Advance(time.Hour); err != nil {
+		t.Fatalf("going on: %v", err)
+	}
+	if !w.host.ManagementRunning() {
+		if err := w.host.StartManagement(ctx); err != nil {
+			t.Errorf("starting the management service: %v", err)
+		}
+	}
+	for _, c := range w.host.VSS().Snapshots() {
+		if c.Attributes&vss.AttrNoAutoRelease == 0 {
+			if err := w.deleteShadow(ctx, c.SnapshotID); err != nil {
+				t.Errorf("deleting a shadow copy: %v", err)
+			}
+		}
+	}
+}
+
+func (w *world) deleteShadow(ctx context.Context, id [16]byte) error {
+	return w.as(ctx, "administrator", func(ctx context.Context) error {
+		bc, err := w.host.VSS().CreateBackupComponents(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = bc.Release(ctx) }()
+		if err := bc.InitializeForBackup(ctx, nil); err != nil {
+			return err
+		}
+		_, err = bc.DeleteSnapshots(ctx, id, vss.ObjectSnapshot, true)
+		return err
+	})
+}
+
+// mustBeAsBefore checks that every machine does what it did before, except one
+// that the fault killed, and that nothing is left over.
+func (w *world) mustBeAsBefore(t *rapid.T, fault *sim.Fault) {
+	for _, vm := range w.host.VMs() {
+		want := w.prior[vm.Name()]
+		died := false
+		for _, e := range w.Trace().Select("vm/state") {
+			died = died || e.Get("vm") == vm.Name() && e.Get("from") == "running" && e.Get("to") == "off"
+		}
+		if died && fault != nil && fault.Outcome.Kill != "" {
+			want = hyperv.StateOff
+		}
+		if vm.State() != want {
+			t.Errorf("%s is %v, and was %v", vm.Name(), vm.State(), want)
+		}
+	}
+	for _, l := range hyperv.Audit(w.host) {
+		t.Errorf("left over: %v", l)
+	}
+}
+
+// mustRestore restores the backup's files on another host, in a world that gets
+// nothing else.
+func (w *world) mustRestore(ctx context.Context, t *rapid.T) {
+	other := sim.New()
+	defer func() { _ = other.Close() }()
+	h, err := hyperv.NewHost(other, hyperv.HostConfig{
+		Name: "h2", Volumes: hyperv.Volumes("C:", "D:"), Catalog: guest.Catalog{ledger.Name: ledger.New},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&requester.Restore{Service: h.VSS(), Source: w.target, Destination: h.Files()}).Run(ctx); err != nil {
+		t.Errorf("restoring: %v", err)
+	}
+	for _, f := range w.oracle.Check(h) {
+		if f.Err != nil {
+			t.Errorf("restored: %v", f)
+		}
+	}
+	for _, vm := range h.VMs() {
+		if err := vm.Start(ctx); err != nil {
+			t.Errorf("restored: %s does not start: %v", vm.Name(), err)
+		}
+	}
+	for _, l := range hyperv.Audit(h) {
+		t.Errorf("left over on the other host: %v", l)
+	}
+}
+
+func (w *world) mustBackUpAgain(ctx context.Context, t *rapid.T) {
+	if err := w.oracle.Begin(w.host); err != nil {
+		t.Fatal(err)
+	}
+	w.target = &requester.Memory{}
+	if err := w.backup(ctx); err != nil {
+		t.Errorf("the next backup fails: %v", err)
+		return
+	}
+	for _, l := range hyperv.Audit(w.host) {
+		t.Errorf("left over after the next backup: %v", l)
+	}
+	w.mustRestore(ctx, t)
+}
