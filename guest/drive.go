@@ -32,8 +32,9 @@ type Drive struct {
 	actor  *sim.Actor
 	path   string
 	hold   sim.Gate
-	holds  int   // counts the ends and beginnings of holds
-	rules  Rules // what its operating system can snapshot
+	holds  int                // counts the ends and beginnings of holds
+	forgo  context.CancelFunc // ends the kernel's wait for the end of a hold
+	rules  Rules              // what its operating system can snapshot
 
 	shadows shadowList
 	traffic Traffic
@@ -48,14 +49,13 @@ type Traffic struct {
 func newDrive(a *sim.Actor, v Volume, id [16]byte, d Disk) *Drive {
 	path := a.Path() + "/" + v.point()
 	return &Drive{
-		volume:  v,
-		id:      id,
-		disk:    d,
-		store:   v.Store(d),
-		actor:   a,
-		path:    path,
-		hold:    sim.Gate{Name: "writes to " + path},
-		shadows: shadowList{on: path},
+		volume: v,
+		id:     id,
+		disk:   d,
+		store:  v.Store(d),
+		actor:  a,
+		path:   path,
+		hold:   sim.Gate{Name: "writes to " + path},
 	}
 }
 
@@ -97,12 +97,15 @@ func (d *Drive) Traffic() Traffic { return d.traffic }
 func (d *Drive) FlushAndHold(context.Context) error {
 	this := d.freeze()
 	d.actor.Background("hold on "+d.volume.Name(), func(ctx context.Context) error {
+		if d.holds != this {
+			return nil
+		}
+		ctx, d.forgo = sim.WithCancel(ctx)
+		defer d.forgo()
 		if err := sim.Sleep(ctx, vss.HoldTimeout); err != nil {
 			return err
 		}
-		if d.holds == this {
-			d.Release()
-		}
+		d.Release()
 		return nil
 	})
 	return nil
@@ -119,6 +122,10 @@ func (d *Drive) freeze() int {
 func (d *Drive) Release() {
 	d.holds++
 	d.hold.Open()
+	if d.forgo != nil {
+		d.forgo()
+		d.forgo = nil
+	}
 }
 
 // Held tells whether writes wait.

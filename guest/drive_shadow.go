@@ -17,7 +17,6 @@ const MaxShadows = 512
 
 // A shadowList is the shadow copies of a drive, oldest first.
 type shadowList struct {
-	on    string
 	list  []shadow
 	limit int64 // bytes of the diff area; 0 is no limit
 	dirty int64 // written since the use of the diff area was last measured
@@ -29,8 +28,23 @@ type shadow struct {
 	sealed bool
 }
 
-func (s *shadowList) find(id [16]byte) int {
-	return slices.IndexFunc(s.list, func(x shadow) bool { return x.id == id })
+// find returns where a shadow copy is in the list, or -1.
+func (d *Drive) find(id [16]byte) int {
+	d.forget()
+	return slices.IndexFunc(d.shadows.list, func(x shadow) bool { return x.id == id })
+}
+
+// forget takes copies off the list that the disk does not keep any more: what is
+// in the disk counts, whoever removed it.
+func (d *Drive) forget() {
+	if len(d.shadows.list) == 0 {
+		return
+	}
+	kept := make(map[[16]byte]bool)
+	for _, id := range d.disk.KeptIDs() {
+		kept[id] = true
+	}
+	d.shadows.list = slices.DeleteFunc(d.shadows.list, func(x shadow) bool { return !kept[x.id] })
 }
 
 // CreateShadow keeps the drive's disk under id. The whole disk is kept; of its
@@ -44,11 +58,13 @@ func (d *Drive) CreateShadow(_ context.Context, id [16]byte) error {
 }
 
 func (d *Drive) keep(id [16]byte) error {
-	if len(d.shadows.list) >= MaxShadows {
+	if d.forget(); len(d.shadows.list) >= MaxShadows {
 		return d.fail("CreateShadow", vss.ErrMaximumNumberOfSnapshotsReached)
 	}
-	if used, limit := d.DiffArea(); limit > 0 && used >= limit {
-		return d.fail("CreateShadow", vss.ErrInsufficientStorage)
+	if d.shadows.limit > 0 {
+		if used, limit := d.DiffArea(); used >= limit {
+			return d.fail("CreateShadow", vss.ErrInsufficientStorage)
+		}
 	}
 	if err := d.disk.Keep(id); err != nil {
 		return d.fail("CreateShadow", err)
@@ -59,7 +75,7 @@ func (d *Drive) keep(id [16]byte) error {
 
 // SealShadow makes a shadow copy read-only.
 func (d *Drive) SealShadow(_ context.Context, id [16]byte) error {
-	i := d.shadows.find(id)
+	i := d.find(id)
 	if i < 0 {
 		return d.fail("SealShadow", shadowError("Seal", id, ErrNoShadow))
 	}
@@ -72,7 +88,7 @@ func (d *Drive) SealShadow(_ context.Context, id [16]byte) error {
 
 // DeleteShadow removes a shadow copy.
 func (d *Drive) DeleteShadow(_ context.Context, id [16]byte) error {
-	i := d.shadows.find(id)
+	i := d.find(id)
 	if i < 0 {
 		return d.fail("DeleteShadow", shadowError("Drop", id, ErrNoShadow))
 	}
@@ -96,7 +112,7 @@ func (d *Drive) OpenShadow(id [16]byte) (fs.FS, error) {
 
 // ShadowStore is the volume as a shadow copy shows it.
 func (d *Drive) ShadowStore(id [16]byte) (disk.Store, error) {
-	if d.shadows.find(id) < 0 {
+	if d.find(id) < 0 {
 		return nil, d.fail("OpenShadow", shadowError("Kept", id, ErrNoShadow))
 	}
 	kept, err := d.disk.Kept(id)
@@ -108,6 +124,7 @@ func (d *Drive) ShadowStore(id [16]byte) (disk.Store, error) {
 
 // Shadows lists the ids of the shadow copies, oldest first.
 func (d *Drive) Shadows() [][16]byte {
+	d.forget()
 	ids := make([][16]byte, len(d.shadows.list))
 	for i, s := range d.shadows.list {
 		ids[i] = s.id
@@ -128,18 +145,20 @@ func (d *Drive) SetDiffArea(limit int64) {
 // and between the youngest and the volume, in all, and how many may; 0 is no
 // limit.
 func (d *Drive) DiffArea() (used, limit int64) {
+	d.forget()
 	next := d.store
 	for _, s := range slices.Backward(d.shadows.list) {
-		kept, err := d.ShadowStore(s.id)
+		kept, err := d.disk.Kept(s.id)
 		if err != nil {
 			continue
 		}
-		if changed, err := disk.Diff(next, kept); err == nil {
+		then := d.volume.Store(kept)
+		if changed, err := disk.Diff(next, then); err == nil {
 			for e := range changed {
 				used += e.Len
 			}
 		}
-		next = kept
+		next = then
 	}
 	return used, d.shadows.limit
 }

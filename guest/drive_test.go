@@ -19,6 +19,7 @@ import (
 // quiet is a machine without programs.
 func quiet(t testing.TB, opts ...sim.Option) (*rig, *guest.Machine) {
 	b := newEmptyRig(t, opts...)
+	b.size = 3 << 20
 	b.addDisk(1, guest.NTFS)
 	b.addDisk(2, guest.NTFS)
 	b.install(&guest.System{OS: guest.WindowsServer2008, ComputerName: "QUIET",
@@ -288,6 +289,26 @@ func TestDiffArea(t *testing.T) {
 	if err := d.CreateShadow(t.Context(), [16]byte{3}); err != nil {
 		t.Errorf("without a limit: %v", err)
 	}
+}
+
+// What somebody removed from the disk is gone for the drive and the service too.
+func TestShadowsThatTheDiskLost(t *testing.T) {
+	b := newRig(t)
+	m := b.boot()
+	s := b.snapshot(m)
+	for _, c := range s.Copies {
+		b.must(b.Disks[c.Disk].Disk.Drop(c.ID))
+	}
+	for _, d := range m.Drives() {
+		if ids := d.Shadows(); len(ids) > 0 {
+			t.Errorf("%v has %x", d, ids)
+		}
+	}
+	b.must(b.requestor(m).Release(t.Context(), s))
+	if n := len(m.VSS().Snapshots()); n > 0 {
+		t.Errorf("the service lists %d copies", n)
+	}
+	b.snapshot(m)
 }
 
 func TestTooManyShadows(t *testing.T) {

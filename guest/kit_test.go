@@ -18,6 +18,7 @@ type rig struct {
 	t     testing.TB
 	world *sim.World
 	vm    *sim.Actor
+	size  int64 // of each disk
 	guest.Config
 }
 
@@ -39,15 +40,15 @@ func newRig(t testing.TB, opts ...sim.Option) *rig {
 func newEmptyRig(t testing.TB, opts ...sim.Option) *rig {
 	w := sim.New(opts...)
 	t.Cleanup(func() { _ = w.Close() })
-	b := &rig{t: t, world: w, vm: w.Actor("h1").Child("sql01")}
+	b := &rig{t: t, world: w, vm: w.Actor("h1").Child("sql01"), size: 16 << 20}
 	b.Config = guest.Config{Parent: b.vm, Memory: 4 << 20, Catalog: guest.Catalog{ledger.Name: ledger.New}}
 	return b
 }
 
-// addDisk adds a disk of 16 MiB with one partition.
+// addDisk adds a disk with one partition.
 func (b *rig) addDisk(signature uint32, kind guest.FileSystemKind) guest.Disk {
 	b.t.Helper()
-	d := guest.NewDisk(disk.NewMemory(16 << 20))
+	d := guest.NewDisk(disk.NewMemory(b.size))
 	fs := guest.FileSystem{Kind: kind, Serial: uint64(signature)}
 	if kind >= guest.Ext2 {
 		fs.Serial, fs.UUID = 0, guid.GUID{byte(signature)}

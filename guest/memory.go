@@ -3,7 +3,6 @@ package guest
 import (
 	"bytes"
 	"hash/crc32"
-	"io"
 	"time"
 
 	"github.com/shadowsim/shadowsim/disk"
@@ -30,17 +29,16 @@ type Region struct {
 	disk.Extent
 }
 
-// The table: magic, number of entries, checksum over the rest of the table, the
-// entries. Numbers are little-endian.
+// The table: magic, checksum, number of entries, the entries. The checksum is
+// over everything behind it, up to the last entry. Numbers are little-endian.
 const (
 	memoryMagic   = "shadowsim memory v01"
-	tableCount    = 24
-	tableSum      = 28
+	tableSum      = 24
+	tableCount    = 28
 	tableHead     = 32
 	regionName    = 264
 	regionEntry   = regionName + 3*8
 	maxRegions    = maxPrograms
-	tableSize     = 20 << 10
 	regionsOffset = 64 << 10
 	regionAlign   = 4 << 10
 )
@@ -123,7 +121,7 @@ func (m *Memory) setRest(name string, rest time.Duration) {
 }
 
 func (m *Memory) writeTable() error {
-	t := make(block, tableSize)
+	t := make(block, tableHead+len(m.regions)*regionEntry)
 	t.putText(0, memoryMagic)
 	t.put32(tableCount, uint32(len(m.regions)))
 	for i, r := range m.regions {
@@ -133,32 +131,47 @@ func (m *Memory) writeTable() error {
 		e.put64(regionName+8, uint64(r.Len))
 		e.put64(regionName+16, uint64(r.Rest))
 	}
-	t.put32(tableSum, crc32.ChecksumIEEE(t[tableHead:]))
+	t.put32(tableSum, crc32.ChecksumIEEE(t[tableCount:]))
 	_, err := m.ram.WriteAt(t, 0)
 	return err
 }
 
 func (m *Memory) readTable() error {
 	bad := &Error{Op: "OpenMemory", Err: ErrBadMemory}
-	t := make(block, tableSize)
-	if _, err := m.ram.ReadAt(t, 0); err != nil && err != io.EOF {
+	t := make(block, tableHead)
+	if _, err := m.ram.ReadAt(t, 0); err != nil {
 		return &Error{Op: "OpenMemory", Err: err}
 	}
-	n := t.u32(tableCount)
-	if !t.is(0, memoryMagic) || n > maxRegions || t.u32(tableSum) != crc32.ChecksumIEEE(t[tableHead:]) {
+	n := int64(t.u32(tableCount))
+	if !t.is(0, memoryMagic) || n > maxRegions {
 		return bad
 	}
-	end := int64(regionsOffset)
-	for i := range int(n) {
-		e := t[tableHead+i*regionEntry:]
-		name, _, _ := bytes.Cut(e[:regionName], []byte{0})
-		r := Region{Name: string(name), Rest: time.Duration(e.u64(regionName + 16))}
-		r.Off, r.Len = int64(e.u64(regionName)), int64(e.u64(regionName+8))
-		if r.Name == "" || r.Rest < 0 || r.Off < end || r.Len <= 0 || r.Off > m.Size() || r.Len > m.Size()-r.Off {
+	t = make(block, tableHead+n*regionEntry)
+	if _, err := m.ram.ReadAt(t, 0); err != nil {
+		return &Error{Op: "OpenMemory", Err: err}
+	}
+	if t.u32(tableSum) != crc32.ChecksumIEEE(t[tableCount:]) {
+		return bad
+	}
+	for i := range n {
+		r, ok := m.readRegion(t[tableHead+i*regionEntry:])
+		if !ok {
 			return bad
 		}
-		end = r.End()
 		m.regions = append(m.regions, r)
 	}
 	return nil
+}
+
+// readRegion reads an entry, which must lie behind those before it.
+func (m *Memory) readRegion(e block) (Region, bool) {
+	name, _, _ := bytes.Cut(e[:regionName], []byte{0})
+	r := Region{Name: string(name), Rest: time.Duration(e.u64(regionName + 16))}
+	r.Off, r.Len = int64(e.u64(regionName)), int64(e.u64(regionName+8))
+	end := int64(regionsOffset)
+	if k := len(m.regions); k > 0 {
+		end = m.regions[k-1].End()
+	}
+	sound := r.Name != "" && r.Rest >= 0 && r.Off >= end && r.Len > 0 && r.Off <= m.Size() && r.Len <= m.Size()-r.Off
+	return r, sound
 }

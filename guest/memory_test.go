@@ -48,7 +48,8 @@ func TestSmallMemory(t *testing.T) {
 
 // signTable makes the checksum of a memory's table right again.
 func signTable(table []byte) {
-	binary.LittleEndian.PutUint32(table[28:], crc32.ChecksumIEEE(table[32:]))
+	n := min(int(binary.LittleEndian.Uint32(table[28:])), 64)
+	binary.LittleEndian.PutUint32(table[24:], crc32.ChecksumIEEE(table[28:32+n*288]))
 }
 
 func savedTable(t testing.TB) (*disk.Memory, []byte) {
@@ -70,7 +71,7 @@ func TestBadMemory(t *testing.T) {
 	good := append([]byte(nil), table...)
 	for name, damage := range map[string]func([]byte){
 		"no magic":        func(b []byte) { b[0]++ },
-		"too many":        func(b []byte) { binary.LittleEndian.PutUint32(b[24:], 65) },
+		"too many":        func(b []byte) { binary.LittleEndian.PutUint32(b[28:], 65) },
 		"no name":         func([]byte) { clear(entry[:264]) },
 		"over the table":  put(264, 4096),
 		"behind the end":  put(264, 1<<40),

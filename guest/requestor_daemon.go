@@ -123,7 +123,7 @@ func (m *Machine) dropAll(s *Snapshot) error {
 	var failed error
 	for _, c := range s.Copies {
 		for _, d := range m.drives {
-			if d.shadows.find(c.ID) < 0 {
+			if d.find(c.ID) < 0 {
 				continue
 			}
 			err := d.DeleteShadow(context.Background(), c.ID)

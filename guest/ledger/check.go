@@ -127,13 +127,7 @@ func (p Problem) String() string {
 // log are the volumes, or shadow copies of volumes, that hold the two parts; they
 // may be the same. What cannot be read counts as damaged.
 func Check(data, log io.ReaderAt) (Consistency, Report) {
-	im, problem := load(data)
-	if problem == nil {
-		problem = im.replay(log)
-	}
-	if problem == nil {
-		problem = im.balance()
-	}
+	im, problem := inspect(data, log)
 	r := im.report()
 	switch {
 	case problem != nil:
@@ -143,6 +137,18 @@ func Check(data, log io.ReaderAt) (Consistency, Report) {
 		return Application, r
 	}
 	return Crash, r
+}
+
+// inspect reads an image and replays its log.
+func inspect(data, log io.ReaderAt) (*image, *Problem) {
+	im, problem := load(data)
+	if problem == nil {
+		problem = im.replay(log)
+	}
+	if problem == nil {
+		problem = im.balance()
+	}
+	return im, problem
 }
 
 // An image is a ledger read from bytes.
@@ -236,7 +242,7 @@ func (im *image) readLog(log io.ReaderAt) *Problem {
 		}
 		r, ok := decodeRecord(b[within*recordSize : (within+1)*recordSize])
 		if !ok || r.epoch != im.log.epoch {
-			return im.noMore(log, slot)
+			return im.noMore(log, b, slot)
 		}
 		if problem := im.apply(r, im.log.first+slot); problem != nil {
 			return problem
@@ -249,15 +255,16 @@ func (im *image) readLog(log io.ReaderAt) *Problem {
 // that ought not to be there.
 const lookAhead = 64
 
-// noMore makes sure that the log ends at a slot.
-func (im *image) noMore(log io.ReaderAt, slot uint64) *Problem {
-	b := make([]byte, recordSize)
-	for i := slot + 1; i < min(slot+lookAhead, uint64(im.log.slots)); i++ {
-		if readFull(log, b, slotAt(i)) != nil {
+// noMore makes sure that the log ends at a slot, whose sector has been read.
+func (im *image) noMore(log io.ReaderAt, b []byte, end uint64) *Problem {
+	for slot := end + 1; slot < min(end+lookAhead, uint64(im.log.slots)); slot++ {
+		within := slot % perSector
+		if within == 0 && readFull(log, b, slotAt(slot)) != nil {
 			return nil
 		}
-		if r, ok := decodeRecord(b); ok && r.epoch == im.log.epoch && r.number == im.log.first+i {
-			return &Problem{Hole, im.log.first + slot}
+		r, ok := decodeRecord(b[within*recordSize : (within+1)*recordSize])
+		if ok && r.epoch == im.log.epoch && r.number == im.log.first+slot {
+			return &Problem{Hole, im.log.first + end}
 		}
 	}
 	return nil

@@ -93,12 +93,10 @@ func (l *Ledger) create(ctx context.Context, v *volumes) error {
 // recover fills the cache from the volumes, as after a crash, and brings the data
 // up to date.
 func (l *Ledger) recover(ctx context.Context, v *volumes) error {
-	verdict, report := Check(v.data, v.log)
-	if verdict == Torn {
-		return fmt.Errorf("ledger: %v: %v", verdict, report)
+	im, problem := inspect(v.data, v.log)
+	if problem != nil {
+		return fmt.Errorf("ledger: %v: %v", Torn, problem)
 	}
-	im, _ := load(v.data)
-	_ = im.replay(v.log)
 	st := state{
 		id: im.data.id, random: draw(ctx, "random"), epoch: im.log.epoch, applied: im.data.applied,
 		next: max(im.data.applied, im.last) + 1, opening: im.data.opening, accounts: im.data.accounts, slots: v.slots(),
