@@ -85,8 +85,9 @@ func (s *story) tell() (int, error) {
 		return s.fault("the restore", err)
 	}
 	s.report(s.checkRestored(h))
-	s.report(s.checkStarted(h))
+	started := s.checkStarted(h)
 	s.narrate()
+	s.report(started)
 
 	s.chapter("5. The same files on another host, in a world that knows nothing else")
 	if err := s.elsewhere(); err != nil {
