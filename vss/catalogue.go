@@ -36,6 +36,9 @@ type snapshot struct {
 	owner    *BackupComponents // nil for one that was there when the service started
 }
 
+// isOf tells whether c is a copy of the volume.
+func (c *snapshot) isOf(v Volume) bool { return c.volume != nil && c.volume.ID() == v.ID() }
+
 // on names the copy's volume, or where it was imported from.
 func (c *snapshot) on() string {
 	if c.volume == nil {

@@ -83,7 +83,7 @@ func (d *delivery) attempt(ctx context.Context) error {
 // it failed in waits for it.
 func (d *delivery) abortLocally(ctx context.Context) {
 	if d.session.gets(EventAbort) {
-		_ = d.session.deliver(EventAbort).done.Wait(ctx)
+		_ = d.session.sub.service.waitFor(ctx, d.session.deliver(EventAbort))
 	}
 }
 

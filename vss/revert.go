@@ -48,7 +48,7 @@ type revert struct {
 
 func (s *Service) reverting(v Volume) *Async {
 	for _, r := range s.reverts {
-		if r.volume == v {
+		if r.volume.ID() == v.ID() {
 			return r.async
 		}
 	}
@@ -59,7 +59,7 @@ func (s *Service) startRevert(v RevertVolume, id guid.GUID) {
 	a := &Async{service: s, method: "RevertToSnapshot", firm: true}
 	a.over.Name = a.method
 	for i, r := range s.reverts {
-		if r.volume == Volume(v) {
+		if r.volume.ID() == v.ID() {
 			s.reverts = append(s.reverts[:i], s.reverts[i+1:]...)
 			break
 		}

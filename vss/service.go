@@ -129,8 +129,8 @@ func (s *Service) RemoveVolume(name string) error {
 	if v == nil {
 		return fail("RemoveVolume", name, ErrObjectNotFound, "no such volume")
 	}
-	s.volumes = slices.DeleteFunc(s.volumes, func(o Volume) bool { return o == v })
-	s.snapshots = slices.DeleteFunc(s.snapshots, func(c *snapshot) bool { return c.volume == v })
+	s.volumes = slices.DeleteFunc(s.volumes, func(o Volume) bool { return o.ID() == v.ID() })
+	s.snapshots = slices.DeleteFunc(s.snapshots, func(c *snapshot) bool { return c.isOf(v) })
 	return nil
 }
 

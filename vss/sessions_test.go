@@ -262,6 +262,18 @@ func TestEventWindows(t *testing.T) {
 	}
 }
 
+// A writer that hangs in the Abort its own refusal raised holds the set up only
+// as long as Abort may take.
+func TestLocalAbortHangs(t *testing.T) {
+	m := newMachine(t, vss.ServiceConfig{Windows: map[vss.Event]time.Duration{vss.EventAbort: time.Minute}}, sim.Plan("vss/abort on=h1/F hang"))
+	m.f.fails(vss.EventFreeze, retryable)
+	if _, err := m.backup2(); !errors.Is(err, vss.ErrWriterNotResponding) || m.w.Now() != time.Minute {
+		t.Errorf("%v after %v", err, m.w.Now())
+	}
+	m.f.frozen = false
+	m.settled()
+}
+
 // The strict reading of a veto fails the set with the writer's code.
 func TestVetoFailsSet(t *testing.T) {
 	for _, e := range []vss.Event{vss.EventPrepareSnapshot, vss.EventFreeze} {

@@ -186,7 +186,7 @@ func (p *systemProvider) retire(ctx context.Context, j *systemJob) error {
 	}
 	var old []*snapshot
 	for _, c := range p.service.snapshots {
-		if c.volume == j.Volume && c.Attributes&AttrClientAccessible != 0 {
+		if c.isOf(j.Volume) && c.Attributes&AttrClientAccessible != 0 {
 			old = append(old, c)
 		}
 	}
