@@ -1,6 +1,8 @@
 package guest_test
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"testing"
 
 	"github.com/shadowsim/shadowsim/disk"
@@ -118,15 +120,52 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// TestLargeClusters reads the cluster sizes beyond 64 KiB that Windows 10
-// writes as the negative of a logarithm.
-func TestLargeClusters(t *testing.T) {
-	d := volumeOf(t, guest.FileSystem{Kind: guest.NTFS})
-	poke(t, d, 13, 256-10) // 512 KiB
-	poke(t, d, 4*512<<10, []byte("FILE")...)
-	fs, err := guest.DetectFileSystem(d, d.Size())
-	if err != nil || fs.Kind != guest.NTFS || fs.ClusterSize != 512<<10 {
-		t.Errorf("got %+v, %v", fs, err)
+// TestGeometryNTFS puts sectors, clusters and places of NTFS on either side of
+// what they may be. Clusters beyond 64 KiB are from Windows 10, written as the
+// negative of a logarithm.
+func TestGeometryNTFS(t *testing.T) {
+	const size = 16 * mib
+	for _, c := range []struct {
+		sector, cluster int64 // bytes
+		table, mirror   int64 // counted from the last cluster back
+		want            bool
+	}{
+		{512, 512, 9, 8, true},
+		{1024, 1024, 9, 8, true},
+		{4096, 4096, 9, 8, true},
+		{4096, 65536, 9, 8, true},
+		{256, 4096, 9, 8, false},
+		{768, 6144, 9, 8, false},
+		{8192, 8192, 9, 8, false},
+		{512, 512 << 10, 9, 8, true},
+		{512, 2 * mib, 3, 2, true},
+		{1024, 4 * mib, 3, 2, false},
+		{512, 4096, 0, 8, true},
+		{512, 4096, -1, 8, false},
+		{512, 4096, 8, 0, true},
+		{512, 4096, 8, -1, false},
+	} {
+		d := volumeOf(t, guest.FileSystem{Kind: guest.NTFS})
+		last := size/c.cluster - 1
+		per := byte(c.cluster / c.sector)
+		if n := c.cluster / c.sector; n > 128 {
+			per = byte(256 - bits.TrailingZeros64(uint64(n)))
+		}
+		poke(t, d, 11, byte(c.sector), byte(c.sector>>8), per)
+		for at, v := range map[int64]int64{40: size / c.sector, 48: last - c.table, 56: last - c.mirror} {
+			poke(t, d, at, binary.LittleEndian.AppendUint64(nil, uint64(v))...)
+		}
+		poke(t, d, (last-c.table)*c.cluster, []byte("FILE")...)
+		fs, err := guest.DetectFileSystem(d, d.Size())
+		if err != nil || fs.SnapshotCapable() != c.want || c.want && fs.ClusterSize != c.cluster {
+			t.Errorf("%+v: got %+v, %v", c, fs, err)
+		}
+		if fs, err := guest.DetectFileSystem(d, size); err != nil || fs.SnapshotCapable() != c.want {
+			t.Errorf("%+v on a volume just as large: got %+v, %v", c, fs, err)
+		}
+		if fs, err := guest.DetectFileSystem(d, size-1); err != nil || fs.SnapshotCapable() {
+			t.Errorf("%+v on a volume too small: got %+v, %v", c, fs, err)
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // A disk is made, and read back from its bytes.
-func Example_disk() {
+func ExampleReadLayout() {
 	d := disk.NewMemory(64 << 20)
 	err := guest.Format(d, guest.DiskSpec{
 		Scheme: guest.MBR, Signature: 0x1A2B3C4D,
@@ -103,6 +103,27 @@ func ExampleLayoutError() {
 	// Output:
 	// GPT header at 512
 	// disk 0 has no readable layout
+}
+
+// What stands in the way depends on what the guest can snapshot. A volume that
+// the table hides does not count.
+func ExampleJudge() {
+	d := disk.NewMemory(64 << 20)
+	_ = guest.Format(d, guest.DiskSpec{Scheme: guest.MBR, Signature: 1, Partitions: []guest.PartitionSpec{
+		{Size: 8 << 20, FileSystem: guest.FileSystem{Kind: guest.ReFS}},
+		{Size: 8 << 20, FileSystem: guest.FileSystem{Kind: guest.ExFAT}},
+		{Size: 8 << 20, FileSystem: guest.FileSystem{Kind: guest.ExFAT}, Hidden: true},
+	}})
+	layout, _ := guest.ReadLayout(d, d.Size())
+	for _, os := range []guest.OS{guest.WindowsServer2008, guest.WindowsServer2012} {
+		for _, fact := range guest.Judge(guest.Rules{ReFS: os.ReFS()}, layout) {
+			fmt.Println(os, fact, fact.Disqualifies())
+		}
+	}
+	// Output:
+	// Windows Server 2008 disk 0 partition 1 (C:) holds ReFS, which cannot be snapshotted true
+	// Windows Server 2008 disk 0 partition 2 (D:) holds exFAT, which cannot be snapshotted true
+	// Windows Server 2012 disk 0 partition 2 (D:) holds exFAT, which cannot be snapshotted true
 }
 
 // A volume is what its first sectors say.

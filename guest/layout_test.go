@@ -211,6 +211,7 @@ func TestGPTBounds(t *testing.T) {
 		{[]field{{last, 8159}, {array, 8160}}, nil, errNoPartition},
 		{[]field{{last, 8160}, {array, 8160}}, guest.ErrOverlap, nil},
 		{[]field{{first, 33}}, guest.ErrOverlap, nil},
+		{[]field{{first, 1}, {last, 1}}, guest.ErrOverlap, nil},
 		{[]field{{first, 2048}, {last, 2048}}, nil, guest.ErrRange},
 		{[]field{{first, 2048}, {last, 2048}, {to, 2048}}, nil, nil},
 		{[]field{{first, 2048}, {last, 2047}}, guest.ErrRange, nil},

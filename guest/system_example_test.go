@@ -34,6 +34,16 @@ func ExampleWriteSystem() {
 	// ledger keeps its log on E:
 }
 
+// Names as a guest's list of services shows them.
+func ExampleServiceName() {
+	for _, n := range guest.ServiceNames()[:2] {
+		fmt.Printf("%s %x %s\n", n, n.ClassID(), n.DisplayName())
+	}
+	// Output:
+	// vmicvss 35fa2e29ea23423696ae3a6ebacba440 Hyper-V Volume Shadow Copy Requestor
+	// vmicheartbeat 57164f3991154e78ab55382f3bd5422d Hyper-V Heartbeat Service
+}
+
 // There is no backup service for Windows 2000.
 func ExampleOS_Supports() {
 	for _, os := range []guest.OS{guest.Windows2000Server, guest.WindowsServer2003, guest.WindowsServer2008} {
