@@ -66,7 +66,16 @@ func (vm *VM) audit(add func(on, what string, err error)) {
 			add(vm.Name(), fmt.Sprintf("snapshot %s is kept in %s", guid.String(id), volume.Base(path)), nil)
 		}
 	}
-	if g := vm.Guest(); g != nil && g.VSS() != nil {
+	g := vm.Guest()
+	if g == nil {
+		return
+	}
+	for _, d := range g.Drives() {
+		if d.Held() {
+			add(vm.Name(), "in the guest: writes to "+d.Name()+" are held", nil)
+		}
+	}
+	if g.VSS() != nil {
 		for _, what := range g.VSS().Leftovers() {
 			add(vm.Name(), "in the guest: "+what, nil)
 		}

@@ -11,8 +11,12 @@ import (
 	"github.com/shadowsim/shadowsim/internal/xmlite"
 )
 
-// maxDrive bounds the number of a controller or drive in a configuration.
-const maxDrive = 64
+// Bounds of the numbers in a configuration. No host of any version goes beyond.
+const (
+	maxDrive      = 64 // controllers, and drives of one
+	maxMemoryMB   = 1 << 24
+	maxProcessors = 1 << 11
+)
 
 // ReadConfiguration parses a configuration file: UTF-16, or a single-byte copy
 // whatever its declaration says. A file without an identity or with values that
@@ -33,14 +37,14 @@ func ReadConfiguration(file []byte) (*Configuration, error) {
 		Name:          r.text("properties/name"),
 		Notes:         r.text("properties/notes"),
 		SnapshotRoot:  r.text("global_settings/snapshots/data_root"),
-		MemoryMB:      r.integer("settings/memory/bank/size"),
-		Processors:    r.integer("settings/processors/count"),
+		MemoryMB:      r.integer("settings/memory/bank/size", maxMemoryMB),
+		Processors:    r.integer("settings/processors/count", maxProcessors),
 		BackupOffered: r.boolean(section(backupDevice)+"/Enabled", true),
 	}
-	r.devices(c)
-	for _, t := range doc.Root.Child("guest_initiator").Elements() {
-		c.Initiators = append(c.Initiators, t.Child("name").Content())
-	}
+	c.Initiators = initiators(doc.Root)
+	r.sections()
+	r.drives(c)
+	r.adapters(c)
 	if r.err == nil && c.ID == [16]byte{} {
 		r.fail("properties/global_id", "is missing")
 	}
@@ -79,14 +83,14 @@ func (r *reader) node(path string) *xmlite.Node {
 
 func (r *reader) text(path string) string { return r.node(path).Content() }
 
-func (r *reader) integer(path string) int64 {
+func (r *reader) integer(path string, limit int64) int64 {
 	n := r.node(path)
 	if n == nil {
 		return 0
 	}
 	v, err := strconv.ParseInt(strings.TrimSpace(n.Content()), 10, 64)
-	if err != nil || v < 0 {
-		r.fail(path, "is not a number")
+	if err != nil || v < 0 || v > limit {
+		r.fail(path, "is not a number that could be")
 	}
 	return v
 }
@@ -122,46 +126,101 @@ func (r *reader) guidIn(path, text string) [16]byte {
 	return id
 }
 
-// devices reads the drives and network adapters from the device sections.
-func (r *reader) devices(c *Configuration) {
+// sections refuses a device, or a controller of it, that stands twice.
+func (r *reader) sections() {
+	seen := make(map[string]bool)
 	for _, s := range r.root.Elements() {
 		if !strings.HasPrefix(s.Name, "_") {
 			continue
 		}
-		if s.Child("MacAddress") != nil {
-			r.adapter(c, s)
-		}
-		bus := IDE
-		if s.Child("ChannelInstanceGuid") != nil {
-			bus = SCSI
-		}
-		for _, controller := range s.Elements() {
-			if n, ok := numbered(controller.Name, "controller"); ok {
-				r.drives(c, controller, Slot{Bus: bus, Controller: n})
+		for _, e := range append(s.Elements(), s) {
+			name := s.Name
+			if e != s {
+				if _, ok := numbered(e.Name, "controller"); !ok {
+					continue
+				}
+				name += "/" + e.Name
 			}
-		}
-	}
-	slices.SortFunc(c.Drives, func(a, b Drive) int { return a.Slot.compare(b.Slot) })
-	for i := 1; i < len(c.Drives); i++ {
-		if c.Drives[i].Slot == c.Drives[i-1].Slot {
-			r.fail(c.Drives[i].Slot.String(), "is taken twice")
+			if seen[name] {
+				r.fail(name, "stands twice")
+			}
+			seen[name] = true
 		}
 	}
 }
 
-func (r *reader) drives(c *Configuration, controller *xmlite.Node, at Slot) {
-	for _, d := range controller.Elements() {
-		n, ok := numbered(d.Name, "drive")
-		kind := driveKind(d)
-		if !ok || kind == "" {
+// initiators lists the iSCSI targets of the guest.
+func initiators(root *xmlite.Node) []string {
+	var list []string
+	for _, t := range root.Child("guest_initiator").Elements() {
+		list = append(list, t.Child("name").Content())
+	}
+	return list
+}
+
+// A controllerRef is a disk controller in a configuration. Every SCSI controller
+// of a machine has a section of its own, with numbers from 0 in it; here they are
+// numbered through.
+type controllerRef struct {
+	bus     Bus
+	index   int // as a Slot has it
+	number  int // as the section has it
+	section string
+	path    string
+	node    *xmlite.Node
+}
+
+// controllers lists the disk controllers in the order of the file. A section that
+// has a channel is a SCSI controller's.
+func controllers(root *xmlite.Node) []controllerRef {
+	var list []controllerRef
+	scsi := 0
+	for _, s := range root.Elements() {
+		if !strings.HasPrefix(s.Name, "_") {
 			continue
 		}
-		at.Drive = n
-		path := d.Child("pathname").Content()
-		if path == "" {
-			r.fail(at.String(), "has no path")
+		r := controllerRef{section: s.Name}
+		first, next := 0, scsi
+		if s.Child("ChannelInstanceGuid") != nil {
+			r.bus, first = SCSI, scsi
 		}
-		c.Drives = append(c.Drives, Drive{Slot: at, Kind: kind, Path: path})
+		for _, e := range s.Elements() {
+			n, ok := numbered(e.Name, "controller")
+			if !ok {
+				continue
+			}
+			r.number, r.index, r.path, r.node = n, first+n, s.Name+"/"+e.Name, e
+			list = append(list, r)
+			if r.bus == SCSI {
+				next = max(next, r.index+1)
+			}
+		}
+		scsi = next
+	}
+	return list
+}
+
+func (r *reader) drives(c *Configuration) {
+	for _, at := range controllers(r.root) {
+		for _, d := range at.node.Elements() {
+			n, ok := numbered(d.Name, "drive")
+			kind := driveKind(d)
+			if !ok || kind == "" {
+				continue
+			}
+			slot := Slot{at.bus, at.index, n}
+			path := d.Child("pathname").Content()
+			if path == "" {
+				r.fail(slot.String(), "has no path")
+			}
+			c.Drives = append(c.Drives, Drive{Slot: slot, Kind: kind, Path: path})
+		}
+	}
+	slices.SortStableFunc(c.Drives, func(a, b Drive) int { return a.Slot.compare(b.Slot) })
+	for i := 1; i < len(c.Drives); i++ {
+		if c.Drives[i].Slot == c.Drives[i-1].Slot {
+			r.fail(c.Drives[i].Slot.String(), "is taken twice")
+		}
 	}
 }
 
@@ -174,20 +233,29 @@ func driveKind(d *xmlite.Node) DriveKind {
 	return ""
 }
 
-func (r *reader) adapter(c *Configuration, s *xmlite.Node) {
-	leaf := func(name string) string { return s.Child(name).Content() }
-	c.Adapters = append(c.Adapters, Adapter{
-		Name:      leaf("FriendlyName"),
-		MAC:       leaf("MacAddress"),
-		StaticMAC: strings.EqualFold(leaf("MacAddressIsStatic"), "true"),
-		Switch:    r.guidIn(s.Name+"/SwitchName", leaf("SwitchName")),
-		Port:      r.guidIn(s.Name+"/PortName", leaf("PortName")),
+// adapterSections lists the sections of network adapters.
+func adapterSections(root *xmlite.Node) []*xmlite.Node {
+	return slices.DeleteFunc(root.Elements(), func(s *xmlite.Node) bool {
+		return !strings.HasPrefix(s.Name, "_") || s.Child("MacAddress") == nil
 	})
+}
+
+func (r *reader) adapters(c *Configuration) {
+	for _, s := range adapterSections(r.root) {
+		leaf := func(name string) string { return s.Child(name).Content() }
+		c.Adapters = append(c.Adapters, Adapter{
+			Name:      leaf("FriendlyName"),
+			MAC:       leaf("MacAddress"),
+			StaticMAC: strings.EqualFold(strings.TrimSpace(leaf("MacAddressIsStatic")), "true"),
+			Switch:    r.guidIn(s.Name+"/SwitchName", leaf("SwitchName")),
+			Port:      r.guidIn(s.Name+"/PortName", leaf("PortName")),
+		})
+	}
 }
 
 // numbered takes a name such as "controller1" apart.
 func numbered(name, prefix string) (int, bool) {
 	digits, ok := strings.CutPrefix(name, prefix)
 	n, err := strconv.Atoi(digits)
-	return n, ok && err == nil && n >= 0 && n < maxDrive
+	return n, ok && err == nil && n >= 0 && n < maxDrive && strconv.Itoa(n) == digits
 }

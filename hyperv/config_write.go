@@ -15,16 +15,17 @@ import (
 const configurationVersion = 256
 
 // Encode prints the configuration as its file: UTF-16LE with a byte order mark,
-// elements sorted by name, every leaf with its type.
+// elements sorted by name, every leaf with its type. Of a configuration that was
+// read, nothing changes but what was changed in c.
 func (c *Configuration) Encode() ([]byte, error) {
-	doc := c.doc
-	if doc == nil {
-		doc = &xmlite.Document{Root: xmlite.NewElement("configuration")}
-	} else {
-		doc = &xmlite.Document{Before: doc.Before, Root: copyTree(doc.Root), After: doc.After}
+	t := tree{root: xmlite.NewElement("configuration"), fresh: true}
+	doc := &xmlite.Document{Root: t.root}
+	if c.doc != nil {
+		t = tree{root: copyTree(c.doc.Root)}
+		doc = &xmlite.Document{Before: c.doc.Before, Root: t.root, After: c.doc.After}
 	}
-	t := tree{doc.Root}
-	c.encodeDevices(t)
+	c.encodeDrives(t)
+	c.encodeAdapters(t)
 	c.encodeSettings(t)
 	w := &xmlite.Writer{Indent: "  "}
 	w.Declare("UTF-16")
@@ -33,154 +34,9 @@ func (c *Configuration) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, &Error{Op: "Encode", On: c.Name, Err: fmt.Errorf("%w: %w", ErrConfiguration, err)}
 	}
+	// Line ends within leaves are those of the file as well.
+	text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 	return xmlite.Encode(text, xmlite.UTF16LEBOM), nil
-}
-
-func (c *Configuration) encodeSettings(t tree) {
-	t.text("global_settings/snapshots/data_root", c.SnapshotRoot)
-	t.text("properties/global_id", guid.Upper(c.ID))
-	t.text("properties/name", c.Name)
-	t.text("properties/notes", c.Notes)
-	t.text("properties/type_id", "Virtual Machines")
-	t.integer("properties/version", configurationVersion)
-	t.text("settings/global/logical_id", guid.Upper(c.ID))
-	t.integer("settings/memory/bank/size", c.MemoryMB)
-	t.integer("settings/processors/count", c.Processors)
-	t.remove("guest_initiator")
-	for i, iqn := range c.Initiators {
-		t.text(fmt.Sprintf("guest_initiator/target%03d/name", i), iqn)
-	}
-}
-
-// device is a line of the manifest.
-type device struct {
-	name             string
-	device, instance [16]byte
-}
-
-func (c *Configuration) encodeDevices(t tree) {
-	devices := []device{{"Microsoft Emulated IDE Controller", ideDevice, ideDevice}, {"Microsoft VSS Component", backupDevice, backupDevice}}
-	t.dropDisks()
-	for _, d := range c.Drives {
-		section := section(ideDevice)
-		if d.Slot.Bus == SCSI {
-			id := c.instance(scsiDevice, 0)
-			section = scsiSection(t, id)
-			if !slices.ContainsFunc(devices, func(d device) bool { return d.instance == id }) {
-				devices = append(devices, device{"Synthetic SCSI Controller", scsiDevice, id})
-			}
-		}
-		drive := fmt.Sprintf("%s/controller%d/drive%d/", section, d.Slot.Controller, d.Slot.Drive)
-		t.text(drive+"pathname", d.Path)
-		t.text(drive+"type", string(d.Kind))
-	}
-	t.boolean(section(backupDevice)+"/Enabled", c.BackupOffered)
-	for i, a := range c.Adapters {
-		id := c.instance(networkDevice, i)
-		devices = append(devices, device{"Synthetic Ethernet Port", networkDevice, id})
-		c.encodeAdapter(t, section(id), a)
-	}
-	t.integer("manifest/size", int64(len(devices)))
-	for i, d := range devices {
-		entry := fmt.Sprintf("manifest/vdev%03d/", i+1)
-		t.text(entry+"device", guid.String(d.device))
-		t.integer(entry+"flags", 0)
-		t.text(entry+"instance", guid.Upper(d.instance))
-		t.text(entry+"name", d.name)
-	}
-}
-
-// scsiSection makes sure that readers recognise the section: only a SCSI
-// controller has a channel.
-func scsiSection(t tree, id [16]byte) string {
-	s := section(id)
-	t.text(s+"/ChannelInstanceGuid", guid.Braced(id))
-	return s
-}
-
-func (c *Configuration) encodeAdapter(t tree, section string, a Adapter) {
-	t.text(section+"/FriendlyName", a.Name)
-	t.text(section+"/MacAddress", a.MAC)
-	t.boolean(section+"/MacAddressIsStatic", a.StaticMAC)
-	t.text(section+"/PortName", guidOrEmpty(a.Port))
-	t.text(section+"/SwitchName", guidOrEmpty(a.Switch))
-}
-
-func guidOrEmpty(id [16]byte) string {
-	if id == [16]byte{} {
-		return ""
-	}
-	return guid.Upper(id)
-}
-
-// section names the element of a device instance.
-func section(instance [16]byte) string { return "_" + guid.String(instance) + "_" }
-
-// A tree sets leaves of a configuration by path, in sorted places.
-type tree struct{ root *xmlite.Node }
-
-func (t tree) text(path, value string)      { t.set(path, "string", value) }
-func (t tree) integer(path string, n int64) { t.set(path, "integer", strconv.FormatInt(n, 10)) }
-
-func (t tree) boolean(path string, b bool) {
-	value := "False"
-	if b {
-		value = "True"
-	}
-	t.set(path, "bool", value)
-}
-
-func (t tree) set(path, kind, value string) {
-	n := t.root
-	for name := range strings.SplitSeq(path, "/") {
-		n = sortedChild(n, name)
-	}
-	n.SetAttr("type", kind)
-	n.SetContent(value)
-}
-
-func (t tree) remove(name string) {
-	t.root.Children = slices.DeleteFunc(t.root.Children, func(c *xmlite.Node) bool {
-		return c.Kind == xmlite.Start && c.Name == name
-	})
-}
-
-// dropDisks takes out the drives of all controllers that the configuration
-// describes itself; a DVD drive and the like stay.
-func (t tree) dropDisks() {
-	for _, s := range t.root.Elements() {
-		for _, controller := range s.Elements() {
-			controller.Children = slices.DeleteFunc(controller.Children, func(d *xmlite.Node) bool {
-				return d.Kind == xmlite.Start && driveKind(d) != ""
-			})
-		}
-	}
-}
-
-func sortedChild(n *xmlite.Node, name string) *xmlite.Node {
-	if c := n.Child(name); c != nil {
-		return c
-	}
-	c := xmlite.NewElement(name)
-	at := len(n.Children)
-	for i, other := range n.Children {
-		if other.Kind == xmlite.Start && other.Name > name {
-			at = i
-			break
-		}
-	}
-	n.Children = slices.Insert(n.Children, at, c)
-	return c
-}
-
-func copyTree(n *xmlite.Node) *xmlite.Node {
-	c := *n
-	c.Attrs = slices.Clone(n.Attrs)
-	c.Children = make([]*xmlite.Node, len(n.Children))
-	for i, d := range n.Children {
-		c.Children[i] = copyTree(d)
-	}
-	return &c
 }
 
 // Equal tells whether two configurations would be written alike.
@@ -189,3 +45,164 @@ func (c *Configuration) Equal(d *Configuration) bool {
 	b, errB := d.Encode()
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
+
+func (c *Configuration) encodeSettings(t tree) {
+	t.section(device{"Microsoft VSS Component", backupDevice, backupDevice})
+	t.boolean(section(backupDevice)+"/Enabled", c.BackupOffered, true)
+	t.text("global_settings/snapshots/data_root", c.SnapshotRoot)
+	t.guid("properties/global_id", c.ID)
+	t.text("properties/name", c.Name)
+	t.text("properties/notes", c.Notes)
+	if t.fresh {
+		t.text("properties/type_id", "Virtual Machines")
+		t.integer("properties/version", configurationVersion)
+	}
+	if t.fresh || t.find("settings/global/logical_id") != nil {
+		t.guid("settings/global/logical_id", c.ID)
+	}
+	t.integer("settings/memory/bank/size", c.MemoryMB)
+	t.integer("settings/processors/count", c.Processors)
+	if !slices.Equal(initiators(t.root), c.Initiators) {
+		t.remove("guest_initiator")
+		for i, iqn := range c.Initiators {
+			t.text(fmt.Sprintf("guest_initiator/target%03d/name", i), iqn)
+		}
+	}
+}
+
+func (c *Configuration) encodeDrives(t tree) {
+	t.section(device{"Microsoft Emulated IDE Controller", ideDevice, ideDevice})
+	for _, r := range controllers(t.root) {
+		t.dropDrives(r.node, func(n int) bool {
+			at := Slot{r.bus, r.index, n}
+			return !slices.ContainsFunc(c.Drives, func(d Drive) bool { return d.Slot == at })
+		})
+	}
+	for _, d := range c.Drives {
+		drive := fmt.Sprintf("%s/drive%d/", c.controllerPath(t, d.Slot), d.Slot.Drive)
+		t.text(drive+"pathname", d.Path)
+		t.text(drive+"type", string(d.Kind))
+	}
+}
+
+// controllerPath is where the controller of a slot stands, or is to stand so that
+// it is found as that slot again: as a further controller of the last section.
+func (c *Configuration) controllerPath(t tree, s Slot) string {
+	list := controllers(t.root)
+	for _, r := range list {
+		if r.bus == s.Bus && r.index == s.Controller {
+			return r.path
+		}
+	}
+	if s.Bus == IDE {
+		return fmt.Sprintf("%s/controller%d", section(ideDevice), s.Controller)
+	}
+	own := c.instance(scsiDevice, 0)
+	in, first := section(own), 0
+	for _, r := range list {
+		if r.bus == SCSI {
+			in, first = r.section, r.index-r.number
+		}
+	}
+	if t.find(in) == nil {
+		t.section(device{"Synthetic SCSI Controller", scsiDevice, own})
+		t.text(in+"/ChannelInstanceGuid", guid.Braced(own)) // by which readers know it
+	}
+	return fmt.Sprintf("%s/controller%d", in, s.Controller-first)
+}
+
+// encodeAdapters writes each adapter to the section it came from, which its
+// address tells, or to a section of its own.
+func (c *Configuration) encodeAdapters(t tree) {
+	free := adapterSections(t.root)
+	at := make([]string, len(c.Adapters))
+	claim := func(i int, fits func(*xmlite.Node) bool) {
+		if k := slices.IndexFunc(free, fits); at[i] == "" && k >= 0 {
+			at[i] = free[k].Name
+			free = slices.Delete(free, k, k+1)
+		}
+	}
+	for i, a := range c.Adapters {
+		claim(i, func(s *xmlite.Node) bool { return s.Child("MacAddress").Content() == a.MAC })
+	}
+	for i := range c.Adapters {
+		claim(i, func(*xmlite.Node) bool { return true })
+	}
+	for _, s := range free {
+		t.removeSection(s.Name)
+	}
+	for i, a := range c.Adapters {
+		for n := i; at[i] == ""; n++ {
+			if id := c.instance(networkDevice, n); t.find(section(id)) == nil {
+				at[i] = section(id)
+				t.section(device{"Synthetic Ethernet Port", networkDevice, id})
+			}
+		}
+		c.encodeAdapter(t, at[i], a)
+	}
+}
+
+func (c *Configuration) encodeAdapter(t tree, section string, a Adapter) {
+	t.text(section+"/FriendlyName", a.Name)
+	t.always(section+"/MacAddress", a.MAC) // by which readers know it
+	t.boolean(section+"/MacAddressIsStatic", a.StaticMAC, false)
+	t.guid(section+"/PortName", a.Port)
+	t.guid(section+"/SwitchName", a.Switch)
+}
+
+// section names the element of a device instance.
+func section(instance [16]byte) string { return "_" + guid.String(instance) + "_" }
+
+// device is a line of the manifest.
+type device struct {
+	name             string
+	device, instance [16]byte
+}
+
+// section adds the section of a device, and its line in the manifest. Of a
+// configuration that was read, what every machine has is not added.
+func (t tree) section(d device) {
+	builtIn := d.device == d.instance
+	if t.find(section(d.instance)) != nil || builtIn && !t.fresh {
+		return
+	}
+	if !builtIn {
+		t.child(section(d.instance))
+	}
+	n := 1
+	for t.find(vdev(n)) != nil {
+		n++
+	}
+	entry := vdev(n) + "/"
+	t.always(entry+"device", guid.String(d.device))
+	t.leaf(entry+"flags", "integer", "0")
+	t.always(entry+"instance", guid.Upper(d.instance))
+	t.always(entry+"name", d.name)
+	t.countManifest()
+}
+
+// removeSection takes a device out of the configuration.
+func (t tree) removeSection(name string) {
+	t.remove(name)
+	manifest := t.root.Child("manifest")
+	if manifest == nil {
+		return
+	}
+	manifest.Children = slices.DeleteFunc(manifest.Children, func(e *xmlite.Node) bool {
+		id, err := guid.Parse(e.Child("instance").Content())
+		return err == nil && section(id) == name
+	})
+	t.countManifest()
+}
+
+func (t tree) countManifest() {
+	n := 0
+	for _, e := range t.root.Child("manifest").Elements() {
+		if strings.HasPrefix(e.Name, "vdev") {
+			n++
+		}
+	}
+	t.leaf("manifest/size", "integer", strconv.Itoa(n))
+}
+
+func vdev(n int) string { return fmt.Sprintf("manifest/vdev%03d", n) }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/disk/vhd"
 	"github.com/shadowsim/shadowsim/disk/volume"
@@ -72,45 +73,79 @@ func (h *Host) createVM(ctx context.Context, c VMConfig) (_ *VM, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var undo []func()
+	undo := undoCreate{host: h}
 	defer func() {
-		for i := len(undo); err != nil && i > 0; i-- {
-			undo[i-1]()
+		if err != nil {
+			undo.all()
 		}
 	}()
 	for _, d := range c.Disks {
+		undo.folder(d.Path)
 		made, err := h.createDisk(d)
 		if err != nil {
 			return nil, &Error{Op: "CreateVM", On: c.Name, Err: err}
 		}
 		if made {
-			undo = append(undo, func() { _ = h.removeFile(d.Path) })
+			undo.file(d.Path)
 		}
 	}
 	if err := h.install(conf, c.Guest); err != nil {
 		return nil, &Error{Op: "CreateVM", On: c.Name, Err: err}
 	}
+	undo.folder(path)
+	if _, err := h.stampOf(path); err == nil {
+		return nil, &Error{Op: "CreateVM", On: path, Err: volume.ErrFileExists}
+	}
 	if err := h.writeConfiguration(conf, path); err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() { _ = h.removeFile(path) })
+	undo.file(path)
 	vm, err := h.register(ctx, path)
 	if err != nil {
 		return nil, err
 	}
+	h.plugIn(vm)
+	return vm, nil
+}
+
+// plugIn makes the ports that the machine's configuration names.
+func (h *Host) plugIn(vm *VM) {
 	for i, a := range vm.config.Adapters {
 		if s := h.Switch(a.Switch); s != nil {
-			vm.config.Adapters[i].Port = h.connect(s, vm.ID(), i).ID
+			s.ports = append(s.ports, &Port{ID: a.Port, VM: vm.ID(), Adapter: i})
 		}
 	}
-	if len(vm.config.Adapters) > 0 {
-		err = h.writeConfiguration(vm.config, path)
+}
+
+// An undoCreate is what has to go if a machine cannot be made.
+type undoCreate struct {
+	host  *Host
+	paths []string // files and, before them, folders that were made
+}
+
+func (u *undoCreate) file(path string) { u.paths = append(u.paths, path) }
+
+// folder notes the folders that are missing on the way to a file.
+func (u *undoCreate) folder(path string) {
+	var missing []string
+	for dir := volume.Dir(path); volume.Base(dir) != ""; dir = volume.Dir(dir) {
+		if _, err := u.host.stampOf(dir); err == nil {
+			break
+		}
+		missing = append(missing, dir)
 	}
-	return vm, err
+	slices.Reverse(missing)
+	u.paths = append(u.paths, missing...)
+}
+
+func (u *undoCreate) all() {
+	for _, path := range slices.Backward(u.paths) {
+		_ = u.host.removeFile(path)
+	}
 }
 
 func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
-	if c.Name == "" {
+	if c.Name == "" || c.MemoryMB > maxMemoryMB || c.Processors > maxProcessors {
 		return nil, "", &Error{Op: "CreateVM", Err: ErrParameter}
 	}
 	conf := &Configuration{
@@ -140,7 +175,7 @@ func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
 	}
 	h.addDrives(conf, c.Disks)
 	for _, a := range c.Adapters {
-		conf.Adapters = append(conf.Adapters, h.newAdapter(a))
+		conf.Adapters = append(conf.Adapters, h.newAdapter(conf.ID, a))
 	}
 	return conf, files{root: root, id: conf.ID}.config(), nil
 }
@@ -152,20 +187,20 @@ func (h *Host) addDrives(conf *Configuration, disks []DiskConfig) {
 		case d.Initiator != "":
 			conf.Initiators = append(conf.Initiators, d.Initiator)
 		case d.PassThrough != "":
-			conf.Drives = append(conf.Drives, Drive{slot, DrivePassThrough, d.PassThrough})
+			conf.Drives = append(conf.Drives, Drive{Slot: slot, Kind: DrivePassThrough, Path: d.PassThrough})
 		default:
-			conf.Drives = append(conf.Drives, Drive{slot, DriveVHD, d.Path})
+			conf.Drives = append(conf.Drives, Drive{Slot: slot, Kind: DriveVHD, Path: d.Path})
 		}
 	}
 }
 
-func (h *Host) newAdapter(a AdapterConfig) Adapter {
+func (h *Host) newAdapter(vm [16]byte, a AdapterConfig) Adapter {
 	out := Adapter{Name: "Network Adapter", MAC: a.MAC, StaticMAC: a.MAC != ""}
 	if !out.StaticMAC {
 		out.MAC = h.nextMAC()
 	}
 	if a.Switch != nil {
-		out.Switch = a.Switch.ID
+		out.Switch, out.Port = a.Switch.ID, h.newPortID(vm)
 	}
 	return out
 }

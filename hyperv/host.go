@@ -186,6 +186,7 @@ func (h *Host) adopt(vm *VM) {
 func (h *Host) forget(vm *VM) {
 	h.vms = slices.DeleteFunc(h.vms, func(other *VM) bool { return other == vm })
 	delete(h.byID, vm.config.ID)
+	h.undo.forget(vm.config.ID)
 }
 
 // call runs fn as a process of the host.

@@ -2,6 +2,7 @@ package hyperv
 
 import (
 	"context"
+	"errors"
 
 	"github.com/shadowsim/shadowsim/guest"
 )
@@ -36,7 +37,8 @@ type Control interface {
 	// Save puts a running or paused machine into the saved state. On failure the
 	// machine does what it did before.
 	Save(ctx context.Context, id [16]byte) error
-	// Restore brings a saved machine back to running or paused.
+	// Restore brings a saved machine back to running or paused. One that is not
+	// saved, when whatever it is at has ended, is [ErrInvalidState].
 	Restore(ctx context.Context, id [16]byte, to State) error
 	// TurnOff stops a machine without a word to its guest; a saved state is
 	// discarded. Turning off a machine that is off is harmless.
@@ -73,15 +75,16 @@ type Machine struct {
 	Configuration *Configuration
 	Facts         Facts
 	Saved         bool   // a saved state stands beside the configuration
+	Broken        error  // why the configuration file is no good any more, or nil
 	LockedBy      string // the operation that holds the machine, or ""
 }
 
 // Name is the name people know the machine by.
 func (m Machine) Name() string { return m.Configuration.Name }
 
-// hostManagement is the management of a host in memory. Each call asks whether
-// the management service runs, and does its work in the machine's own process:
-// an operation goes on if the service dies.
+// hostManagement is the management of a host in memory. Each call does its work
+// in the machine's own process, one at a time: an operation goes on if the
+// service that asked for it dies.
 type hostManagement struct{ host *Host }
 
 var _ Management = hostManagement{}
@@ -104,6 +107,7 @@ func (vm *VM) describe() Machine {
 		Configuration: vm.config.clone(),
 		Facts:         vm.facts(),
 		Saved:         vm.host.isSaved(vm.files()),
+		Broken:        vm.broken(),
 		LockedBy:      vm.lock,
 	}
 }
@@ -152,10 +156,7 @@ func (m hostManagement) Restore(ctx context.Context, id [16]byte, to State) erro
 	if err != nil {
 		return err
 	}
-	if to == StatePaused {
-		return vm.request(ctx, RequestRestorePaused)
-	}
-	return vm.Start(ctx)
+	return vm.restore(ctx, to)
 }
 
 func (m hostManagement) TurnOff(ctx context.Context, id [16]byte) error {
@@ -163,10 +164,11 @@ func (m hostManagement) TurnOff(ctx context.Context, id [16]byte) error {
 	if err != nil {
 		return err
 	}
-	if vm.state == StateOff {
+	err = vm.TurnOff(ctx)
+	if errors.Is(err, ErrInvalidState) && vm.state == StateOff {
 		return nil
 	}
-	return vm.TurnOff(ctx)
+	return err
 }
 
 func (m hostManagement) Requestor(_ context.Context, id [16]byte) (guest.Requestor, error) {

@@ -10,6 +10,9 @@ type Profile struct {
 	// CopyBackup makes the requestor inside the child run a copy backup, which
 	// leaves logs alone, instead of a full one.
 	CopyBackup bool
+	// OldestService is the oldest version of the backup service in guests that the
+	// host speaks with: "6.0.6001.18016". Empty, it speaks with all.
+	OldestService string
 }
 
 // W2008 is Windows Server 2008, the system that the document describes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -32,15 +33,11 @@ func (h *Host) register(ctx context.Context, path string) (*VM, error) {
 	if err := sim.At(ctx, FaultRegister); err != nil {
 		return nil, &Error{Op: "Register", On: path, Err: err}
 	}
-	path, err := volume.Clean(path)
-	if err != nil {
-		return nil, err
-	}
-	text, err := h.readFile(path)
+	path, err := h.resolve(path)
 	if err != nil {
 		return nil, &Error{Op: "Register", On: path, Err: errors.Join(ErrFileNotFound, err)}
 	}
-	c, err := ReadConfiguration(text)
+	c, stamp, err := h.readConfiguration(path)
 	if err != nil {
 		return nil, &Error{Op: "Register", On: path, Err: err}
 	}
@@ -54,6 +51,7 @@ func (h *Host) register(ctx context.Context, path string) (*VM, error) {
 		}
 	}
 	vm := h.newVM(c, path)
+	vm.read = stamp
 	h.adopt(vm)
 	vm.emit("vm/register", "R51", sim.S("path", path), sim.S("state", vm.state.String()))
 	if linked {
@@ -62,8 +60,71 @@ func (h *Host) register(ctx context.Context, path string) (*VM, error) {
 	return vm, nil
 }
 
-// link puts a symbolic link into the default location. A stale one, whose target
-// is gone or is the same machine's, is replaced.
+// resolve is where a configuration file really is, with the letters that it has
+// there: its path may lead over links.
+func (h *Host) resolve(path string) (string, error) {
+	clean, err := volume.Clean(path)
+	if err != nil {
+		return path, err
+	}
+	real, err := h.files.Resolve(clean)
+	if err != nil {
+		return path, err
+	}
+	return real, nil
+}
+
+// A fileStamp tells whether a file was changed.
+type fileStamp struct {
+	id       uint64
+	size     int64
+	modified time.Time
+}
+
+func (h *Host) stampOf(path string) (fileStamp, error) {
+	v, rest, err := h.volumeOf(path)
+	if err != nil {
+		return fileStamp{}, err
+	}
+	info, err := v.Stat(rest)
+	if err != nil {
+		return fileStamp{}, err
+	}
+	return fileStamp{info.FileID(), info.Size(), info.ModTime()}, nil
+}
+
+func (h *Host) readConfiguration(path string) (*Configuration, fileStamp, error) {
+	text, err := h.readFile(path)
+	if err != nil {
+		return nil, fileStamp{}, errors.Join(ErrFileNotFound, err)
+	}
+	c, err := ReadConfiguration(text)
+	if err != nil {
+		return nil, fileStamp{}, err
+	}
+	stamp, err := h.stampOf(path)
+	return c, stamp, err
+}
+
+// broken is why the machine's configuration file is no good any more, or nil. It
+// is read again only if somebody has changed it.
+func (vm *VM) broken() error {
+	now, err := vm.host.stampOf(vm.path)
+	if err != nil || now == vm.read {
+		return err
+	}
+	c, stamp, err := vm.host.readConfiguration(vm.path)
+	if err != nil {
+		return err
+	}
+	if c.ID != vm.ID() {
+		return badConfiguration(errors.New("it describes another machine"))
+	}
+	vm.read = stamp
+	return nil
+}
+
+// link puts a symbolic link into the default location, in place of a stale one.
 func (h *Host) link(path string, id [16]byte) error {
 	at := files{root: h.root, id: id}.config()
 	v, rest, err := h.volumeOf(at)
@@ -73,23 +134,24 @@ func (h *Host) link(path string, id [16]byte) error {
 	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
 		return err
 	}
-	if info, err := v.Lstat(rest); err == nil {
-		if info.Mode()&fs.ModeSymlink == 0 {
-			return &Error{Op: "Link", On: at, Err: volume.ErrAlreadyExists}
-		}
-		if text, err := h.readFile(at); err == nil && !describes(text, id) {
-			return &Error{Op: "Link", On: at, Err: volume.ErrAlreadyExists}
-		}
-		if err := v.Remove(rest); err != nil {
-			return err
-		}
+	if err := h.removeStaleLink(id); err != nil {
+		return err
+	}
+	if _, err := v.Lstat(rest); err == nil {
+		return &Error{Op: "Link", On: at, Err: volume.ErrAlreadyExists}
 	}
 	return v.Symlink(path, rest)
 }
 
-func describes(file []byte, id [16]byte) bool {
-	c, err := ReadConfiguration(file)
-	return err == nil && c.ID == id
+// removeStaleLink removes the link in the default location if what it leads to is
+// gone, or is the machine's own configuration. One that leads to somebody else's
+// stays.
+func (h *Host) removeStaleLink(id [16]byte) error {
+	c, _, err := h.readConfiguration(files{root: h.root, id: id}.config())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && c.ID == id {
+		return h.unlink(id)
+	}
+	return nil
 }
 
 // unlink removes the link in the default location, if there is one.
@@ -106,25 +168,31 @@ func (h *Host) unlink(id [16]byte) error {
 }
 
 // Delete removes a machine that is off: its registration, configuration, saved
-// state, ports and link. VHD files stay (R45).
+// state, ports and link, and its worker process. VHD files stay (R45), without
+// snapshots that a guest may have left in them.
 func (vm *VM) Delete(ctx context.Context) error {
-	return vm.call(ctx, "delete", func(ctx context.Context) error {
-		if err := sim.At(ctx, FaultDelete); err != nil {
-			return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: err}
-		}
-		if vm.state != StateOff {
-			return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: ErrInvalidState}
-		}
-		h := vm.host
-		err := errors.Join(h.unlink(vm.ID()), h.removeSavedState(vm.files()), h.removeFile(vm.path))
-		if err != nil {
-			return &Error{Op: "Delete", On: vm.Name(), Err: err}
-		}
-		h.disconnect(vm.ID())
-		h.forget(vm)
-		vm.emit("vm/delete", "R45", sim.S("path", vm.path))
-		return nil
-	})
+	if err := vm.call(ctx, "delete", vm.delete); err != nil {
+		return err
+	}
+	return vm.actor.Close(context.WithoutCancel(ctx)) // nothing is left that could use it; its name is free
+}
+
+func (vm *VM) delete(ctx context.Context) error {
+	if err := sim.At(ctx, FaultDelete); err != nil {
+		return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: err}
+	}
+	if vm.state != StateOff {
+		return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: ErrInvalidState}
+	}
+	h := vm.host
+	err := errors.Join(vm.dropAllSnapshots(), h.unlink(vm.ID()), h.removeSavedState(vm.files()), h.removeFile(vm.path))
+	if err != nil {
+		return &Error{Op: "Delete", On: vm.Name(), Err: err}
+	}
+	h.disconnect(vm.ID())
+	h.forget(vm)
+	vm.emit("vm/delete", "R45", sim.S("path", vm.path))
+	return nil
 }
 
 // Configure replaces the configuration of a machine that does not execute. The
@@ -137,46 +205,51 @@ func (vm *VM) Configure(ctx context.Context, c *Configuration) error {
 		if c.ID != vm.ID() {
 			return &Error{Op: "Configure", On: vm.Name(), Err: ErrParameter}
 		}
-		if err := vm.host.writeConfiguration(c, vm.path); err != nil {
+		if err := vm.adoptConfiguration(c.clone()); err != nil {
 			return err
 		}
-		vm.config = c.clone()
 		vm.emit("vm/configure", "")
 		return nil
 	})
 }
 
+// adoptConfiguration writes a configuration to the machine's file and goes by it.
+func (vm *VM) adoptConfiguration(c *Configuration) (err error) {
+	if err := vm.host.writeConfiguration(c, vm.path); err != nil {
+		return err
+	}
+	vm.config = c
+	vm.read, err = vm.host.stampOf(vm.path)
+	return err
+}
+
 // Connect makes a new port on a switch for an adapter, in place of an earlier
 // one; a zero switch disconnects the adapter (R57, R58).
 func (vm *VM) Connect(ctx context.Context, adapter int, to [16]byte) error {
-	return vm.call(ctx, "connect", func(ctx context.Context) error {
+	return vm.call(ctx, "connect", func(context.Context) error {
 		if adapter < 0 || adapter >= len(vm.config.Adapters) {
 			return &Error{Op: "Connect", On: vm.Name(), Err: ErrNotFound}
 		}
+		s := vm.host.Switch(to)
+		if s == nil && to != [16]byte{} {
+			return &Error{Op: "Connect", On: guid.Upper(to), Err: ErrNotFound}
+		}
 		c := vm.config.clone()
 		a := &c.Adapters[adapter]
-		var port *Port
-		if to == [16]byte{} {
-			a.Switch, a.Port = to, to
-		} else {
-			s := vm.host.Switch(to)
-			if s == nil {
-				return &Error{Op: "Connect", On: guid.Upper(to), Err: ErrNotFound}
-			}
-			vm.host.dropPort(vm.ID(), adapter)
-			port = vm.host.connect(s, vm.ID(), adapter)
-			a.Switch, a.Port = s.ID, port.ID
+		a.Switch, a.Port = to, [16]byte{}
+		if s != nil {
+			a.Port = vm.host.newPortID(vm.ID())
 		}
-		if err := vm.host.writeConfiguration(c, vm.path); err != nil {
-			vm.host.dropPort(vm.ID(), adapter)
+		if err := vm.adoptConfiguration(c); err != nil {
 			return err
 		}
-		vm.config = c
-		if port == nil {
+		vm.host.dropPort(vm.ID(), adapter)
+		if s == nil {
 			vm.emit("vm/disconnect", "R58", sim.N("adapter", adapter))
-		} else {
-			vm.emit("vm/connect", "R57", sim.N("adapter", adapter), sim.S("switch", guid.Upper(to)), sim.S("port", guid.Upper(port.ID)))
+			return nil
 		}
+		s.ports = append(s.ports, &Port{ID: a.Port, VM: vm.ID(), Adapter: adapter})
+		vm.emit("vm/connect", "R57", sim.N("adapter", adapter), sim.S("switch", guid.Upper(to)), sim.S("port", guid.Upper(a.Port)))
 		return nil
 	})
 }

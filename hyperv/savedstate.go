@@ -172,13 +172,14 @@ func (h *Host) isSaved(f files) bool {
 	return err == nil
 }
 
-// removeSavedState deletes a machine's saved state, if it has one.
+// removeSavedState deletes a machine's saved state, if it has one. The memory goes
+// first: if somebody holds it, the saved state stays whole.
 func (h *Host) removeSavedState(f files) error {
 	v, folder, err := h.volumeOf(f.stateFolder())
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{f.devices(), f.memory()} {
+	for _, path := range []string{f.memory(), f.devices()} {
 		_, rest, _ := volume.Split(path)
 		if err := v.Remove(rest); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

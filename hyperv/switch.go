@@ -60,12 +60,8 @@ func (h *Host) Switch(id [16]byte) *Switch {
 	return nil
 }
 
-// connect makes a new port for a machine's adapter.
-func (h *Host) connect(s *Switch, vm [16]byte, adapter int) *Port {
-	p := &Port{ID: h.actor.NewID("port " + guid.String(vm)), VM: vm, Adapter: adapter}
-	s.ports = append(s.ports, p)
-	return p
-}
+// newPortID is the identity of a new port for a machine.
+func (h *Host) newPortID(vm [16]byte) [16]byte { return h.actor.NewID("port " + guid.String(vm)) }
 
 // disconnect removes all ports of a machine.
 func (h *Host) disconnect(vm [16]byte) {

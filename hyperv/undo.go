@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // An undoKind is something that the writer did to a machine.
@@ -23,27 +26,46 @@ func (k undoKind) String() string {
 	return [...]string{"", "backup lock", "saved by the writer", "snapshot in the guest", "mounted VHD"}[k]
 }
 
-// An undoEntry is one such thing, and what is needed to undo it.
+// An undoEntry is one such thing, and what is needed to undo it. It is pushed
+// before the thing is done: a machine goes on with what it was told to do if the
+// writer dies meanwhile.
 type undoEntry struct {
 	kind    undoKind
 	session [16]byte
 	vm      [16]byte
 	name    string
-	to      State        // of a saved machine: where it belongs
-	copies  []guest.Copy // of a snapshot
-	path    string       // of a mounted VHD
-	failed  error        // why the inverse did not work
+	to      State      // of a saved machine: where it belongs
+	inside  *childTask // of a snapshot
+	failed  error      // why the inverse did not work
+}
+
+// A childTask is what a guest was asked to do, and what became of it.
+type childTask struct {
+	requestor guest.Requestor
+	over      sim.Signal // the guest has answered
+	copies    []guest.Copy
 }
 
 // An undoStack is what the writer has to undo. It stands on the host, so that it
 // outlives the management service.
 type undoStack struct{ entries []*undoEntry }
 
-func (s *undoStack) push(e undoEntry) { s.entries = append(s.entries, &e) }
+func (s *undoStack) push(e undoEntry) *undoEntry {
+	s.entries = append(s.entries, &e)
+	return &e
+}
 
 // drop takes an entry off that needs no undoing any more.
 func (s *undoStack) drop(e *undoEntry) {
 	s.entries = slices.DeleteFunc(s.entries, func(x *undoEntry) bool { return x == e })
+}
+
+// forget takes all entries off that concern a machine, or those of some kinds:
+// it is gone, or somebody else has changed what was to be undone.
+func (s *undoStack) forget(vm [16]byte, kinds ...undoKind) {
+	s.entries = slices.DeleteFunc(s.entries, func(e *undoEntry) bool {
+		return e.vm == vm && (len(kinds) == 0 || slices.Contains(kinds, e.kind))
+	})
 }
 
 // of lists a session's entries of some kinds in the order they were pushed.
@@ -67,14 +89,16 @@ func (s *undoStack) unwindSession(ctx context.Context, m Management, session [16
 	return s.undo(ctx, m, s.of(session, undoLock, undoSaved, undoSnapshot, undoMount))
 }
 
-// undo works through entries, the latest first. One whose inverse fails stays on
-// the stack with the reason; the others are undone all the same.
+// undo works through entries, the latest first, even if ctx has ended. One whose
+// inverse fails stays on the stack with the reason; the others are undone all the
+// same. What failed is a [WriterError] for each.
 func (s *undoStack) undo(ctx context.Context, m Management, entries []*undoEntry) error {
+	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, e := range slices.Backward(entries) {
 		if err := e.undo(ctx, m); err != nil {
 			e.failed = err
-			errs = append(errs, fmt.Errorf("%s: %v: %w", e.name, e.kind, err))
+			errs = append(errs, failure(vss.ErrWriterErrorNonRetryable, e.name, fmt.Errorf("%v: %w", e.kind, err)))
 			continue
 		}
 		s.drop(e)
@@ -84,25 +108,49 @@ func (s *undoStack) undo(ctx context.Context, m Management, entries []*undoEntry
 
 // undo carries out the inverse. A machine that was deleted meanwhile needs none,
 // and one that somebody started or turned off is left as it is.
-func (e *undoEntry) undo(ctx context.Context, m Management) error {
-	now, err := m.Machine(ctx, e.vm)
+func (e *undoEntry) undo(ctx context.Context, m Management) (err error) {
+	switch e.kind {
+	case undoLock:
+		err = e.unlock(ctx, m)
+	case undoSaved:
+		if err = m.Restore(ctx, e.vm, e.to); errors.Is(err, ErrInvalidState) {
+			return nil
+		}
+	case undoSnapshot:
+		err = e.inside.undo(ctx, m, e.vm)
+	case undoMount: // the mount went with the process that held it
+	}
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
-	if err != nil {
+	return err
+}
+
+// lockName is how a session's lock shows on a machine.
+func lockName(session [16]byte) string { return fmt.Sprintf("backup %x", session[:4]) }
+
+// unlock gives a machine back, unless another operation has it by now.
+func (e *undoEntry) unlock(ctx context.Context, m Management) error {
+	now, err := m.Machine(ctx, e.vm)
+	if err != nil || now.LockedBy != lockName(e.session) {
 		return err
 	}
-	switch e.kind {
-	case undoLock:
-		return m.Unlock(ctx, e.vm)
-	case undoSaved:
-		if now.State != StateSaved {
-			return nil
-		}
-		return m.Restore(ctx, e.vm, e.to)
-	case undoSnapshot:
-		return m.DropSnapshots(ctx, e.vm, e.copies)
-	default: // undoMount: the mount went with the process that held it
+	return m.Unlock(ctx, e.vm)
+}
+
+// abortLimit is how long the host waits for a guest that it has told to give up.
+// One that does not answer, because it is paused, cleans up when it goes on.
+const abortLimit = 2 * time.Minute
+
+// undo ends what is under way in the guest, and deletes what it has made.
+func (t *childTask) undo(ctx context.Context, m Management, vm [16]byte) error {
+	limited, cancel := sim.WithTimeout(ctx, abortLimit)
+	defer cancel()
+	if t.requestor.Abort(limited) == nil {
+		_ = t.over.Wait(limited)
+	}
+	if len(t.copies) == 0 {
 		return nil
 	}
+	return m.DropSnapshots(ctx, vm, t.copies)
 }

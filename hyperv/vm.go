@@ -2,6 +2,7 @@ package hyperv
 
 import (
 	"context"
+	"errors"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/volume"
@@ -24,6 +25,8 @@ type VM struct {
 	disks   []attachedDisk // while it executes
 	machine *guest.Machine // while it executes
 	frozen  *disk.Memory   // memory of a machine that came back paused
+	unwatch func()         // undoes the watch over frozen
+	read    fileStamp      // of the configuration file, when it was read or written
 }
 
 // An attachedDisk is a disk of a machine that executes.
@@ -148,6 +151,9 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 		Running:   service.Running,
 		Protocol:  true,
 	}
+	if _, err := m.Requestor(); errors.Is(err, guest.ErrProtocol) {
+		g.Protocol = false
+	}
 	for i, d := range vm.disks {
 		if d.vhd == nil { // not in the backup, and not for the host to see
 			continue
@@ -168,13 +174,17 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 // why not by a snapshot inside the child (R4, R10).
 func (vm *VM) Decide() Decision { return vm.host.profile.Decide(vm.facts()) }
 
-// call runs fn in the machine's worker process, one operation at a time.
+// call runs fn in the machine's worker process, one operation at a time. A
+// machine that was deleted is [ErrNotFound].
 func (vm *VM) call(ctx context.Context, name string, fn func(ctx context.Context) error) error {
 	return vm.worker().Call(ctx, name, func(ctx context.Context) error {
 		if err := vm.busy.Lock(ctx); err != nil {
 			return err
 		}
 		defer vm.busy.Unlock()
+		if vm.host.byID[vm.ID()] != vm {
+			return &Error{Op: name, On: vm.Name(), Err: ErrNotFound}
+		}
 		return fn(ctx)
 	})
 }

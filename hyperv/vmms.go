@@ -2,6 +2,7 @@ package hyperv
 
 import (
 	"context"
+	"errors"
 
 	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -44,13 +45,17 @@ func (s *managementService) start() error {
 }
 
 // stop ends the process. The machines go on.
-func (s *managementService) stop() {
+func (s *managementService) stop(ctx context.Context) error {
 	if s.running() {
 		s.actor.Emit("service/stop", "R22", sim.S("service", ManagementService))
 		s.sub.Unsubscribe()
-		s.actor.Kill()
 	}
+	if s.actor == nil {
+		return nil
+	}
+	a := s.actor
 	s.actor = nil
+	return a.Close(context.WithoutCancel(ctx)) // its name is free for the next process
 }
 
 // ManagementRunning tells whether the management service runs; without it the
@@ -59,26 +64,24 @@ func (h *Host) ManagementRunning() bool { return h.vmms.running() }
 
 // StartManagement starts the management service. It first undoes what an
 // earlier run of the service left behind when it died: machines that its writer
-// saved come back, snapshots inside guests are deleted, locks are given up.
+// saved come back, snapshots inside guests are deleted, locks are given up. If
+// some of that fails the service runs all the same, and the error says what.
 func (h *Host) StartManagement(ctx context.Context) error {
 	return h.call(ctx, "start vmms", func(ctx context.Context) error {
 		if h.vmms.running() {
 			return nil
 		}
-		err := h.undo.unwind(ctx, h.Management())
-		if e := h.vmms.start(); e != nil {
-			return e
+		if err := h.vmms.stop(ctx); err != nil {
+			return err
 		}
-		return err
+		err := h.undo.unwind(ctx, h.Management())
+		return errors.Join(h.vmms.start(), err)
 	})
 }
 
 // StopManagement stops the management service. Machines go on as they are.
 func (h *Host) StopManagement(ctx context.Context) error {
-	return h.call(ctx, "stop vmms", func(context.Context) error {
-		h.vmms.stop()
-		return nil
-	})
+	return h.call(ctx, "stop vmms", h.vmms.stop)
 }
 
 // Writer is the host's Hyper-V writer, or nil while the management service does

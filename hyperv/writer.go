@@ -2,8 +2,7 @@ package hyperv
 
 import (
 	"context"
-	"fmt"
-	"slices"
+	"errors"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -57,6 +56,7 @@ func (w *Writer) config(a *sim.Actor) vss.WriterConfig {
 type writerSession struct {
 	id      [16]byte
 	members []*member
+	turn    sim.Mutex // Abort may come while an earlier handler is still at work
 }
 
 // A member is a machine that a backup comprises.
@@ -64,10 +64,11 @@ type member struct {
 	Machine
 	decision Decision
 	prior    State
+	inside   *childTask // of one backed up by child VM snapshot
 }
 
 // Identify describes every machine as a component (R24). A machine whose
-// configuration cannot be described is left out.
+// configuration cannot be read or described is left out.
 func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 	md := ev.Metadata
 	if err := md.SetBackupSchema(vss.SchemaNewTarget); err != nil {
@@ -82,57 +83,95 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 		return err
 	}
 	for _, m := range machines {
-		if err := md.AddComponent(w.component(m)); err != nil {
-			return err
+		err := m.Broken
+		if err == nil {
+			err = md.AddComponent(w.component(m))
+		}
+		if err != nil {
+			sim.Emit(ctx, "hyperv/left-out", "", sim.S("vm", m.Name()), sim.S("because", err.Error()))
 		}
 	}
 	return md.AddComponent(w.storeComponent())
 }
 
-// prepare begins a session with the machines that the requester chose, or with
-// all of them where it works without components.
-func (w *Writer) prepare(ctx context.Context, ev *vss.PrepareBackupEvent) (*writerSession, error) {
+// PrepareBackup takes the chosen machines for the backup. If one is held by
+// another operation or is gone, all are given back.
+func (w *Writer) PrepareBackup(ctx context.Context, ev *vss.PrepareBackupEvent) error {
 	s := &writerSession{id: ev.SessionID()}
+	s.turn.Name = "the handlers of a backup session"
+	w.sessions[s.id] = s
+	return w.inTurn(ctx, s, func() error {
+		err := w.choose(ctx, ev, s)
+		if err != nil {
+			delete(w.sessions, s.id)
+			err = errors.Join(err, w.host.undo.unwindSession(ctx, w.manage, s.id))
+		}
+		return err
+	})
+}
+
+// choose begins a session with the machines that the requester chose, or with
+// all of them where it works without components.
+func (w *Writer) choose(ctx context.Context, ev *vss.PrepareBackupEvent, s *writerSession) error {
 	if !ev.ComponentsSelected() {
 		machines, err := w.manage.Machines(ctx)
-		for _, m := range machines {
-			s.members = append(s.members, &member{Machine: m})
+		if err != nil {
+			return failure(writerCode(err, vss.ErrWriterErrorNonRetryable), WriterName, err)
 		}
-		return s, err
+		for _, m := range machines {
+			if m.Broken != nil {
+				continue
+			}
+			if err := w.take(ctx, s, m); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	for _, c := range ev.Components().All() {
 		if c.Key().Name == initialStoreComponent {
 			continue
 		}
-		id, err := guid.Parse(c.Key().Name)
-		if err != nil {
-			return nil, failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
+		if err := w.takeComponent(ctx, s, c); err != nil {
+			_ = c.SetPrepareForBackupFailureMsg(err.Error())
+			return err
 		}
-		m, err := w.manage.Machine(ctx, id)
-		if err != nil {
-			return nil, failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
-		}
-		s.members = append(s.members, &member{Machine: m})
 	}
-	return s, nil
+	return nil
 }
 
-// PrepareBackup takes the chosen machines for the backup. If one is held by
-// another operation or is gone, all are given back.
-func (w *Writer) PrepareBackup(ctx context.Context, ev *vss.PrepareBackupEvent) error {
-	s, err := w.prepare(ctx, ev)
+func (w *Writer) takeComponent(ctx context.Context, s *writerSession, c *vss.WriterComponent) error {
+	id, err := guid.Parse(c.Key().Name)
 	if err != nil {
+		return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
+	}
+	m, err := w.manage.Machine(ctx, id)
+	if err == nil && m.Broken != nil {
+		err = m.Broken
+	}
+	if err != nil {
+		return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
+	}
+	return w.take(ctx, s, m)
+}
+
+// take locks a machine for the session.
+func (w *Writer) take(ctx context.Context, s *writerSession, m Machine) error {
+	if err := w.manage.Lock(ctx, m.ID, lockName(s.id)); err != nil {
+		return failure(writerCode(err, vss.ErrWriterErrorRetryable), m.Name(), err)
+	}
+	w.host.undo.push(undoEntry{kind: undoLock, session: s.id, vm: m.ID, name: m.Name()})
+	s.members = append(s.members, &member{Machine: m})
+	return nil
+}
+
+// inTurn runs fn when no other handler of the session is at work any more.
+func (w *Writer) inTurn(ctx context.Context, s *writerSession, fn func() error) error {
+	if err := s.turn.Lock(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	for _, m := range s.members {
-		if err := w.manage.Lock(ctx, m.ID, "backup"); err != nil {
-			_ = w.host.undo.unwindSession(ctx, w.manage, s.id)
-			return failure(vss.ErrWriterErrorRetryable, m.Name(), err)
-		}
-		w.host.undo.push(undoEntry{kind: undoLock, session: s.id, vm: m.ID, name: m.Name()})
-	}
-	w.sessions[s.id] = s
-	return nil
+	defer s.turn.Unlock()
+	return fn()
 }
 
 // Freeze does nothing (R29).
@@ -150,8 +189,7 @@ func (w *Writer) Thaw(ctx context.Context, _ *vss.ThawEvent) error {
 // Abort undoes everything the session did: machines come back, snapshots in
 // guests are deleted, locks are given up.
 func (w *Writer) Abort(ctx context.Context, ev *vss.AbortEvent) error {
-	delete(w.sessions, ev.SessionID())
-	return w.host.undo.unwindSession(ctx, w.manage, ev.SessionID())
+	return w.end(ctx, ev.SessionID())
 }
 
 // BackupComplete gives the machines back.
@@ -161,45 +199,17 @@ func (w *Writer) BackupComplete(ctx context.Context, ev *vss.BackupCompleteEvent
 
 // BackupShutdown undoes what a session left that ended early.
 func (w *Writer) BackupShutdown(ctx context.Context, ev *vss.BackupShutdownEvent) error {
-	delete(w.sessions, ev.SessionID())
-	return w.host.undo.unwindSession(ctx, w.manage, ev.SessionID())
+	return w.end(ctx, ev.SessionID())
 }
 
-// failure is an error of a handler: which machine, why, and with which of the
-// codes that a writer may set.
-func failure(code vss.HRESULT, on string, cause error) error {
-	return &WriterError{Code: code, VM: on, Err: cause}
-}
-
-// A WriterError is why the writer failed an event, and over which machine.
-type WriterError struct {
-	Code vss.HRESULT // what the requester sees
-	VM   string      // name, or a component's name
-	Err  error
-}
-
-func (e *WriterError) Error() string { return fmt.Sprintf("%s: %v: %v", e.VM, e.Err, e.Code) }
-
-// Unwrap gives the code and the cause.
-func (e *WriterError) Unwrap() []error { return []error{e.Code, e.Err} }
-
-// writerCode is the code for a failure below: the one that the cause carries if a
-// writer may report it, else what is given.
-func writerCode(err error, otherwise vss.HRESULT) vss.HRESULT {
-	if hr := vss.HRESULTOf(err); hr.WriterFailure() {
-		return hr
+// end ends a session, whatever it was at.
+func (w *Writer) end(ctx context.Context, id [16]byte) error {
+	unwind := func() error {
+		delete(w.sessions, id)
+		return w.host.undo.unwindSession(ctx, w.manage, id)
 	}
-	return otherwise
-}
-
-// volumesMissing lists the letters of volumes that hold files of a machine but
-// are not in the set.
-func volumesMissing(ev *vss.PrepareSnapshotEvent, m Machine) []string {
-	var out []string
-	for _, path := range append([]string{m.Path}, m.Configuration.VHDPaths()...) {
-		if !ev.IsPathAffected(path) && !slices.Contains(out, path[:2]) {
-			out = append(out, path[:2])
-		}
+	if s := w.sessions[id]; s != nil {
+		return w.inTurn(ctx, s, unwind)
 	}
-	return out
+	return unwind()
 }

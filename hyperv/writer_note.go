@@ -3,6 +3,7 @@ package hyperv
 import (
 	"bytes"
 	"errors"
+	"fmt"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/internal/xmlite"
@@ -16,10 +17,12 @@ type note struct {
 	Machine [16]byte
 	Name    string
 	Method  Method
-	Prior   State    // before the backup
-	Path    string   // of the configuration file
-	VHDs    []string // in the order of the drives
+	Prior   State  // before the backup
+	Path    string // of the configuration file
 }
+
+// saved tells whether the machine's memory is in the backup.
+func (n *note) saved() bool { return n.Method == MethodSavedState || n.Prior == StateSaved }
 
 func (n *note) encode() ([]byte, error) {
 	root := xmlite.NewElement("virtual_machine")
@@ -29,11 +32,6 @@ func (n *note) encode() ([]byte, error) {
 	root.SetAttr("method", n.Method.String())
 	root.SetAttr("prior_state", n.Prior.String())
 	root.SetAttr("configuration", n.Path)
-	for _, path := range n.VHDs {
-		e := xmlite.NewElement("vhd")
-		e.SetAttr("path", path)
-		root.Children = append(root.Children, e)
-	}
 	w := &xmlite.Writer{}
 	(&xmlite.Document{Root: root}).Write(w)
 	return w.Bytes()
@@ -54,31 +52,47 @@ func decodeNote(data []byte) (*note, error) {
 	}
 	n.Name, _ = r.Attr("name")
 	n.Path, _ = r.Attr("configuration")
-	for _, e := range r.Elements() {
-		path, _ := e.Attr("path")
-		n.VHDs = append(n.VHDs, path)
+	method, _ := r.Attr("method")
+	n.Method = parse(method, MethodOffline, MethodSavedState, MethodChildSnapshot)
+	prior, _ := r.Attr("prior_state")
+	n.Prior = parse(prior, StateRunning, StateOff, StatePaused, StateSaved)
+	if n.Path == "" || n.Method == 0 || n.Prior == 0 {
+		return nil, errors.New("the metadata of the virtual machine are not complete")
 	}
 	return n, nil
 }
 
-// noteMachines records every machine of the session with its component.
-func (w *Writer) noteMachines(ev *vss.PostSnapshotEvent, s *writerSession) error {
-	for _, m := range s.members {
-		c := ev.Components().Component(vss.ComponentKey{Name: guid.Upper(m.ID)})
-		if c == nil { // the requester works without components
-			continue
-		}
-		n := note{
-			Machine: m.ID, Name: m.Name(), Method: m.decision.Method, Prior: m.prior,
-			Path: m.Path, VHDs: m.Configuration.VHDPaths(),
-		}
-		data, err := n.encode()
-		if err != nil {
-			return err
-		}
-		if err := c.SetBackupMetadata(data); err != nil {
-			return err
+// parse finds the value that prints as s, or zero.
+func parse[T fmt.Stringer](s string, values ...T) (found T) {
+	for _, v := range values {
+		if v.String() == s {
+			return v
 		}
 	}
+	return found
+}
+
+// noteMachine records a machine of the session with its component. There is none
+// where the requester works without components.
+func (w *Writer) noteMachine(ev *vss.PostSnapshotEvent, m *member) error {
+	c := componentOf(ev, m.ID)
+	if c == nil {
+		return nil
+	}
+	n := note{
+		Machine: m.ID, Name: m.Name(), Method: m.decision.Method, Prior: m.prior,
+		Path: m.Path,
+	}
+	data, err := n.encode()
+	if err == nil {
+		err = c.SetBackupMetadata(data)
+	}
+	if err != nil {
+		return failure(vss.ErrWriterErrorNonRetryable, m.Name(), err)
+	}
 	return nil
+}
+
+func componentOf(ev *vss.PostSnapshotEvent, vm [16]byte) *vss.WriterComponent {
+	return ev.Components().Component(vss.ComponentKey{Name: guid.Upper(vm)})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/vhd"
@@ -23,63 +22,51 @@ func (w *Writer) PostSnapshot(ctx context.Context, ev *vss.PostSnapshotEvent) er
 	if s == nil {
 		return nil
 	}
-	err := errors.Join(
-		w.bringBack(ctx, s),
-		w.rollBackAll(ctx, ev, s),
-		w.host.undo.undo(ctx, w.manage, w.host.undo.of(s.id, undoSnapshot)),
-		w.noteMachines(ev, s),
-	)
-	if err == nil {
-		return nil
-	}
-	return &WriterError{Code: writerCode(err, vss.ErrWriterErrorNonRetryable), VM: failedVM(err), Err: err}
+	return w.inTurn(ctx, s, func() error {
+		var errs []error
+		for _, e := range w.host.undo.of(s.id, undoSaved) {
+			errs = append(errs, w.note(ev, e.vm, w.bringBack(ctx, e)))
+		}
+		for _, m := range s.members {
+			if m.inside != nil {
+				errs = append(errs, w.note(ev, m.ID, w.rollBackVM(ctx, ev, m)))
+			}
+		}
+		for _, e := range w.host.undo.of(s.id, undoSnapshot) {
+			errs = append(errs, w.note(ev, e.vm, w.host.undo.undo(ctx, w.manage, []*undoEntry{e})))
+		}
+		for _, m := range s.members {
+			errs = append(errs, w.note(ev, m.ID, w.noteMachine(ev, m)))
+		}
+		return errors.Join(errs...)
+	})
 }
 
-// failedVM names the machine of the first failure.
-func failedVM(err error) string {
-	var e *WriterError
-	if errors.As(err, &e) {
-		return e.VM
+// note leaves a failure with the machine's component, for the requester to read.
+func (w *Writer) note(ev *vss.PostSnapshotEvent, vm [16]byte, err error) error {
+	if c := componentOf(ev, vm); err != nil && c != nil {
+		_ = c.SetPostSnapshotFailureMsg(err.Error())
 	}
-	return WriterName
+	return err
 }
 
-func (w *Writer) bringBack(ctx context.Context, s *writerSession) error {
-	var errs []error
-	for _, e := range w.host.undo.of(s.id, undoSaved) {
-		rule := "R31"
-		if e.to != StateRunning {
-			rule = "R32"
-		}
-		sim.Emit(ctx, "hyperv/bring-back", rule, sim.S("vm", e.name), sim.S("to", e.to.String()))
-		if err := w.host.undo.undo(ctx, w.manage, []*undoEntry{e}); err != nil {
-			errs = append(errs, failure(writerCode(err, vss.ErrWriterErrorNonRetryable), e.name, err))
-		}
+// bringBack takes a machine that the writer saved to where it was.
+func (w *Writer) bringBack(ctx context.Context, e *undoEntry) error {
+	rule := "R31"
+	if e.to != StateRunning {
+		rule = "R32"
 	}
-	return errors.Join(errs...)
-}
-
-func (w *Writer) rollBackAll(ctx context.Context, ev *vss.PostSnapshotEvent, s *writerSession) error {
-	var errs []error
-	for _, e := range w.host.undo.of(s.id, undoSnapshot) {
-		i := slices.IndexFunc(s.members, func(m *member) bool { return m.ID == e.vm })
-		if i < 0 {
-			continue
-		}
-		if err := w.rollBackVM(ctx, ev, s.members[i], e.copies); err != nil {
-			errs = append(errs, failure(writerCode(err, vss.ErrWriterErrorRetryable), e.name, err))
-		}
-	}
-	return errors.Join(errs...)
+	sim.Emit(ctx, "hyperv/bring-back", rule, sim.S("vm", e.name), sim.S("to", e.to.String()))
+	return w.host.undo.undo(ctx, w.manage, []*undoEntry{e})
 }
 
 // rollBackVM rolls back those VHD files of a machine in which its guest took
 // snapshots, and no others (R34). No guest is asked (R35).
-func (w *Writer) rollBackVM(ctx context.Context, ev *vss.PostSnapshotEvent, m *member, copies []guest.Copy) error {
+func (w *Writer) rollBackVM(ctx context.Context, ev *vss.PostSnapshotEvent, m *member) error {
 	byDisk := make([][]guest.Copy, len(m.Configuration.Drives))
-	for _, c := range copies {
-		if c.Disk >= len(byDisk) {
-			return fmt.Errorf("the guest took a snapshot on disk %d, which the host does not know", c.Disk)
+	for _, c := range m.inside.copies {
+		if c.Disk < 0 || c.Disk >= len(byDisk) {
+			return failure(vss.ErrWriterErrorNonRetryable, m.Name(), fmt.Errorf("the guest took a snapshot on disk %d, which the host does not know", c.Disk))
 		}
 		byDisk[c.Disk] = append(byDisk[c.Disk], c)
 	}
@@ -87,8 +74,9 @@ func (w *Writer) rollBackVM(ctx context.Context, ev *vss.PostSnapshotEvent, m *m
 		if len(list) == 0 {
 			continue
 		}
-		if err := w.rollBack(ctx, ev, m, m.Configuration.Drives[i].Path, list); err != nil {
-			return fmt.Errorf("%s: %w", m.Configuration.Drives[i].Path, err)
+		path := m.Configuration.Drives[i].Path
+		if err := w.rollBack(ctx, ev, m, path, list); err != nil {
+			return failure(writerCode(err, vss.ErrWriterErrorRetryable), m.Name(), fmt.Errorf("%s: %w", path, err))
 		}
 	}
 	return nil
@@ -97,7 +85,7 @@ func (w *Writer) rollBackVM(ctx context.Context, ev *vss.PostSnapshotEvent, m *m
 // rollBack mounts the copy of one VHD on the shadow copy, reverts the guest's
 // volumes on it, and dismounts it.
 func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *member, path string, copies []guest.Copy) error {
-	if err := sim.AtOn(ctx, FaultMount, w.host.actor.Path()+"/"+m.Name()); err != nil {
+	if err := sim.AtOn(ctx, FaultMount, w.object(m)); err != nil {
 		return err
 	}
 	shadow, rest, err := w.shadowOf(ev, path)
@@ -109,18 +97,14 @@ func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *mem
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	w.host.undo.push(undoEntry{kind: undoMount, session: ev.SessionID(), vm: m.ID, name: m.Name(), path: path})
-	defer func() {
-		for _, e := range w.host.undo.of(ev.SessionID(), undoMount) {
-			w.host.undo.drop(e)
-		}
-	}()
+	mounted := w.host.undo.push(undoEntry{kind: undoMount, session: ev.SessionID(), vm: m.ID, name: m.Name()})
+	defer w.host.undo.drop(mounted)
 	image, err := vhd.OpenFile(f)
 	if err != nil {
 		return err
 	}
 	for _, c := range copies {
-		if err := sim.AtOn(ctx, FaultRevert, w.host.actor.Path()+"/"+m.Name()); err != nil {
+		if err := sim.AtOn(ctx, FaultRevert, w.object(m)); err != nil {
 			return err
 		}
 		if err := revert(shadow, rest, image, c); err != nil {
@@ -129,6 +113,14 @@ func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *mem
 		sim.Emit(ctx, "hyperv/roll-back", "R33", sim.S("vm", m.Name()), sim.S("vhd", path), sim.S("volume", c.Volume))
 	}
 	return nil
+}
+
+// object names a machine to the fault plan.
+func (w *Writer) object(m *member) string {
+	if vm := w.host.byID[m.ID]; vm != nil {
+		return vm.actor.Path()
+	}
+	return w.host.actor.Path() + "/" + m.Name()
 }
 
 // shadowOf finds the copy of a file of the host on the set's shadow copies.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -13,38 +15,80 @@ import (
 
 // PreRestore turns off and deletes every machine that is about to be restored
 // (R44, R45), and no other (R46). It happens before anybody knows whether the
-// files are good: a restore that fails later leaves no machine.
+// files are good: a restore that fails later leaves no machine. If one of the
+// machines is held by another operation, none is touched.
 func (w *Writer) PreRestore(ctx context.Context, ev *vss.PreRestoreEvent) error {
-	for _, c := range ev.Components().All() {
-		id, err := guid.Parse(c.Key().Name)
-		if err != nil || !c.SelectedForRestore() {
-			continue
-		}
-		if err := w.clear(ctx, id); err != nil {
-			_ = c.SetPreRestoreFailureMsg(err.Error())
-			return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
+	for _, step := range []func(context.Context, [16]byte, *vss.WriterComponent) error{w.checkFree, w.clear} {
+		for id, c := range machinesOf(&ev.ComponentEvent) {
+			if err := step(ctx, id, c); err != nil {
+				_ = c.SetPreRestoreFailureMsg(err.Error())
+				return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
+			}
 		}
 	}
 	return nil
 }
 
-// clear removes the machine with an id, if there is one.
-func (w *Writer) clear(ctx context.Context, id [16]byte) error {
+// machinesOf walks over the machines that are to be restored.
+func machinesOf(ev *vss.ComponentEvent) iter.Seq2[[16]byte, *vss.WriterComponent] {
+	return func(yield func([16]byte, *vss.WriterComponent) bool) {
+		for _, c := range ev.Components().All() {
+			id, err := guid.Parse(c.Key().Name)
+			if err == nil && c.SelectedForRestore() && !yield(id, c) {
+				return
+			}
+		}
+	}
+}
+
+func (w *Writer) checkFree(ctx context.Context, id [16]byte, _ *vss.WriterComponent) error {
 	m, err := w.manage.Machine(ctx, id)
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return nil
+	case err == nil && m.LockedBy != "":
+		return &Error{Op: "PreRestore", On: m.Name(), State: m.State, Err: fmt.Errorf("%w: %s", ErrInUse, m.LockedBy)}
+	}
+	return err
+}
+
+// clear removes the machine with an id, if there is one, and what an earlier one
+// has left behind where this one is to be: a link, and a saved state that would
+// be taken for that of the restored machine.
+func (w *Writer) clear(ctx context.Context, id [16]byte, c *vss.WriterComponent) error {
+	m, err := w.manage.Machine(ctx, id)
+	switch {
+	case err == nil:
+		sim.Emit(ctx, "hyperv/turn-off", "R44", sim.S("vm", m.Name()), sim.S("state", m.State.String()))
+		err = w.manage.TurnOff(ctx, id)
+		if err == nil {
+			err = w.manage.Delete(ctx, id)
+		}
+	case errors.Is(err, ErrNotFound):
+		err = nil
 	}
 	if err != nil {
 		return err
 	}
-	if m.LockedBy != "" {
-		return &Error{Op: "PreRestore", On: m.Name(), State: m.State, Err: ErrInUse}
+	if n, err := noteOf(id, c); err == nil {
+		err := w.host.removeSavedState(filesOf(restoredTo(c, n.Path), id))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
+			return err
+		}
 	}
-	sim.Emit(ctx, "hyperv/turn-off", "R44", sim.S("vm", m.Name()), sim.S("state", m.State.String()))
-	if err := w.manage.TurnOff(ctx, id); err != nil {
-		return err
+	return w.host.removeStaleLink(id)
+}
+
+// noteOf reads what the writer recorded about a machine.
+func noteOf(id [16]byte, c *vss.WriterComponent) (*note, error) {
+	n, err := decodeNote(c.BackupMetadata())
+	if err != nil {
+		return nil, fmt.Errorf("the component's metadata: %w", err)
 	}
-	return w.manage.Delete(ctx, id)
+	if n.Machine != id {
+		return nil, fmt.Errorf("the component's metadata are those of %s", guid.Upper(n.Machine))
+	}
+	return n, nil
 }
 
 // PostRestore takes the restored machines into use. It asks for the file restore
@@ -52,51 +96,45 @@ func (w *Writer) clear(ctx context.Context, id [16]byte) error {
 // all there, and then fails if any other was bad (R49, R50).
 func (w *Writer) PostRestore(ctx context.Context, ev *vss.PostRestoreEvent) error {
 	var bad []error
-	for _, c := range ev.Components().All() {
-		id, err := guid.Parse(c.Key().Name)
-		if err != nil || !c.SelectedForRestore() {
-			continue
-		}
+	for id, c := range machinesOf(&ev.ComponentEvent) {
 		status, err := c.FileRestoreStatus()
-		if err != nil {
-			return err
-		}
-		sim.Emit(ctx, "hyperv/file-restore-status", "R48", sim.S("component", c.Key().Name), sim.S("status", status.String()))
-		if status == vss.FilesAll {
-			err = w.takeUp(ctx, id, c)
-		} else {
-			err = fmt.Errorf("the files were not all restored: %v", status)
+		if err == nil {
+			sim.Emit(ctx, "hyperv/file-restore-status", "R48", sim.S("component", c.Key().Name), sim.S("status", status.String()))
+			err = w.takeUp(ctx, id, c, status)
 		}
 		if err != nil {
 			_ = c.SetPostRestoreFailureMsg(err.Error())
-			bad = append(bad, failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err))
+			bad = append(bad, fmt.Errorf("%s: %w", c.Key().Name, err))
 		}
 	}
 	if len(bad) == 0 {
 		return nil
 	}
 	err := errors.Join(bad...)
-	_ = ev.Fail(vss.ErrWriterErrorNonRetryable, err.Error()) // SetWriterFailure (R49)
-	return err                                               // and FALSE (R50)
+	_ = ev.Fail(vss.ErrWriterErrorNonRetryable, err.Error())                 // SetWriterFailure (R49)
+	return failure(vss.ErrWriterErrorNonRetryable, "what was restored", err) // and FALSE (R50)
 }
 
 // takeUp registers a machine from its restored files and brings its
 // configuration in line with where they are and with the host's switches.
-func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent) error {
-	n, err := decodeNote(c.BackupMetadata())
-	if err != nil {
-		return fmt.Errorf("the component's metadata: %w", err)
+func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent, status vss.FileRestoreStatus) error {
+	if status != vss.FilesAll {
+		return fmt.Errorf("the files were not all restored: %v", status)
 	}
-	if n.Machine != id {
-		return fmt.Errorf("the component's metadata are those of %s", guid.Upper(n.Machine))
+	n, err := noteOf(id, c)
+	if err != nil {
+		return err
 	}
 	path := restoredTo(c, n.Path)
+	if conf, _, err := w.host.readConfiguration(path); err == nil && conf.ID != id {
+		return fmt.Errorf("%s describes another machine, %s", path, guid.Upper(conf.ID))
+	}
 	m, err := w.manage.Register(ctx, path)
 	if err != nil {
 		return err
 	}
-	if m.ID != id {
-		return fmt.Errorf("%s describes another machine, %s", path, guid.Upper(m.ID))
+	if n.saved() && !m.Saved {
+		sim.Emit(ctx, "hyperv/no-saved-state", "", sim.S("vm", m.Name()), sim.S("expected", filesOf(m.Path, id).stateFolder()))
 	}
 	if err := w.reconcile(ctx, m, n, c); err != nil {
 		return err

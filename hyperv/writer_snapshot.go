@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -22,18 +24,18 @@ func (w *Writer) PrepareSnapshot(ctx context.Context, ev *vss.PrepareSnapshotEve
 	if s == nil { // nothing of this writer was chosen
 		return nil
 	}
-	err := w.decide(ctx, ev, s)
-	if err == nil {
-		err = w.carryOut(ctx, s)
-	}
-	if err != nil {
-		sim.Emit(ctx, "hyperv/undo", "R38", sim.S("because", err.Error()))
-		delete(w.sessions, s.id)
-		if e := w.host.undo.unwindSession(ctx, w.manage, s.id); e != nil {
-			err = errors.Join(err, e)
+	return w.inTurn(ctx, s, func() error {
+		err := w.decide(ctx, ev, s)
+		if err == nil {
+			err = w.carryOut(ctx, s)
 		}
-	}
-	return err
+		if err != nil {
+			sim.Emit(ctx, "hyperv/undo", "R38", sim.S("because", err.Error()))
+			delete(w.sessions, s.id)
+			err = errors.Join(err, w.host.undo.unwindSession(ctx, w.manage, s.id))
+		}
+		return err
+	})
 }
 
 // decide chooses the method for every machine, as it stands now, and refuses
@@ -63,6 +65,25 @@ func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *wr
 	return nil
 }
 
+// volumesMissing lists the volumes that hold files of a machine but are not in
+// the set.
+func volumesMissing(ev *vss.PrepareSnapshotEvent, m Machine) []string {
+	var out []string
+	for _, path := range append([]string{m.Path}, m.Configuration.VHDPaths()...) {
+		if ev.IsPathAffected(path) {
+			continue
+		}
+		name := path
+		if letter, _, err := volume.Split(path); err == nil && letter != "" {
+			name = letter + ":"
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 var errNoAutoRecovery = errors.New("the context has VSS_VOLSNAP_ATTR_NO_AUTORECOVERY, but the shadow copy has to be rolled back (R36)")
 
 func reasonsText(d Decision) string {
@@ -86,37 +107,51 @@ func (w *Writer) noteExcluded(ctx context.Context, m *member) {
 }
 
 // carryOut saves machines first and then asks the guests, one after another in
-// the order the machines were created.
+// the order the machines were created, as long as somebody waits for it.
 func (w *Writer) carryOut(ctx context.Context, s *writerSession) error {
-	for _, m := range s.members {
-		if m.decision.Method == MethodSavedState {
-			if err := w.save(ctx, s, m); err != nil {
-				return failure(writerCode(err, vss.ErrWriterErrorNonRetryable), m.Name(), err)
+	for _, step := range []struct {
+		method Method
+		do     func(context.Context, *writerSession, *member) error
+		code   func(error) vss.HRESULT
+	}{
+		{MethodSavedState, w.save, saveCode},
+		{MethodChildSnapshot, w.snapshot, snapshotCode},
+	} {
+		for _, m := range s.members {
+			if m.decision.Method != step.method {
+				continue
 			}
-		}
-	}
-	for _, m := range s.members {
-		if m.decision.Method == MethodChildSnapshot {
-			if err := w.snapshot(ctx, s, m); err != nil {
-				return failure(snapshotCode(err), m.Name(), err)
+			err := ctx.Err()
+			if err == nil {
+				err = step.do(ctx, s, m)
+			}
+			if err != nil {
+				return failure(step.code(err), m.Name(), err)
 			}
 		}
 	}
 	return nil
 }
 
+// save saves a machine. It waits for the end, even if nobody waits for the
+// writer any more: the machine cannot be stopped half-way.
 func (w *Writer) save(ctx context.Context, s *writerSession, m *member) error {
 	sim.Emit(ctx, "hyperv/save", "R25", sim.S("vm", m.Name()), sim.S("from", m.prior.String()))
-	if err := w.manage.Save(ctx, m.ID); err != nil {
-		return err
+	e := w.host.undo.push(undoEntry{kind: undoSaved, session: s.id, vm: m.ID, name: m.Name(), to: m.prior})
+	err := w.manage.Save(context.WithoutCancel(ctx), m.ID)
+	if err != nil {
+		w.host.undo.drop(e)
 	}
-	w.host.undo.push(undoEntry{kind: undoSaved, session: s.id, vm: m.ID, name: m.Name(), to: m.prior})
-	return nil
+	return err
 }
 
 // How long it takes until the host knows that a guest is done, between the two
 // bounds; the guest's programs go on meanwhile. The figures are the model's own.
 const minAnswer, maxAnswer = 200 * time.Millisecond, 800 * time.Millisecond
+
+// answerLimit is how long the host waits for a guest, which should have given up
+// by itself before.
+const answerLimit = guest.DefaultTimeout + abortLimit
 
 func (w *Writer) snapshot(ctx context.Context, s *writerSession, m *member) error {
 	sim.Emit(ctx, "hyperv/child-snapshot", "R26", sim.S("vm", m.Name()))
@@ -124,24 +159,56 @@ func (w *Writer) snapshot(ctx context.Context, s *writerSession, m *member) erro
 	if err != nil {
 		return err
 	}
-	taken, err := r.Snapshot(ctx, guest.SnapshotOptions{Copy: w.host.profile.CopyBackup})
+	m.inside = w.newTask(r, m)
+	e := w.host.undo.push(undoEntry{kind: undoSnapshot, session: s.id, vm: m.ID, name: m.Name(), inside: m.inside})
+	err = w.ask(ctx, m.inside)
+	if errors.Is(err, guest.ErrNothingToDo) { // none of its volumes is on a disk of the host
+		w.host.undo.drop(e)
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
-	w.host.undo.push(undoEntry{kind: undoSnapshot, session: s.id, vm: m.ID, name: m.Name(), copies: taken.Copies})
 	if err := sim.Sleep(ctx, sim.Latency(ctx, "answer of "+m.Name(), minAnswer, maxAnswer)); err != nil {
 		return err
 	}
-	sim.Emit(ctx, "hyperv/child-snapshot.end", "R28", sim.S("vm", m.Name()), sim.N("copies", len(taken.Copies)))
+	sim.Emit(ctx, "hyperv/child-snapshot.end", "R28", sim.S("vm", m.Name()), sim.N("copies", len(m.inside.copies)))
 	return nil
 }
 
+func (w *Writer) newTask(r guest.Requestor, m *member) *childTask {
+	t := &childTask{requestor: r}
+	t.over.World = w.host.world
+	t.over.Name = "the answer of " + m.Name()
+	return t
+}
+
+// ask has the guest take its snapshots. A process of the host waits for it, so
+// that what the guest has made is known if the writer dies meanwhile.
+func (w *Writer) ask(ctx context.Context, t *childTask) error {
+	return w.host.call(ctx, t.over.Name, func(ctx context.Context) error {
+		defer t.over.Set()
+		ctx, cancel := sim.WithTimeout(ctx, answerLimit)
+		defer cancel()
+		taken, err := t.requestor.Snapshot(ctx, guest.SnapshotOptions{Copy: w.host.profile.CopyBackup})
+		if err == nil {
+			t.copies = taken.Copies
+		}
+		return err
+	})
+}
+
+func saveCode(err error) vss.HRESULT { return writerCode(err, vss.ErrWriterErrorNonRetryable) }
+
 // snapshotCode is what the requester sees when a guest fails: a time-out is
-// reported as one, a guest's writer with a writer's code, and what cannot work
-// next time either as not retryable.
+// reported as one, a guest's writer with a writer's code, what may work next time
+// as retryable, and all else as not retryable.
 func snapshotCode(err error) vss.HRESULT {
-	if errors.Is(err, guest.ErrTimeout) {
+	switch {
+	case errors.Is(err, guest.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return vss.ErrWriterErrorTimeout
+	case errors.Is(err, guest.ErrBusy), vss.HRESULTOf(err).Advice().Retry == vss.RetryLater:
+		return writerCode(err, vss.ErrWriterErrorRetryable)
 	}
 	return writerCode(err, vss.ErrWriterErrorNonRetryable)
 }

@@ -1,0 +1,233 @@
+package hyperv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// start boots or resumes the machine. On failure nothing is attached.
+func (vm *VM) start(ctx context.Context, from State) error {
+	return vm.powerOn(ctx, func() (err error) {
+		if from == StateOff {
+			vm.machine, err = guest.Boot(ctx, vm.guestConfig())
+		} else {
+			err = vm.resumeSaved(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		vm.watch()
+		if from == StateSaved {
+			return vm.host.removeSavedState(vm.files())
+		}
+		return nil
+	})
+}
+
+// restorePaused takes a saved machine back to paused: its memory is in RAM again,
+// and nothing runs.
+func (vm *VM) restorePaused(ctx context.Context) error {
+	return vm.powerOn(ctx, func() error {
+		memory, err := vm.savedMemory()
+		if err != nil {
+			return err
+		}
+		vm.keep(memory)
+		return vm.host.removeSavedState(vm.files())
+	})
+}
+
+// powerOn does what every start begins with, and undoes it if the rest fails.
+func (vm *VM) powerOn(ctx context.Context, rest func() error) error {
+	if err := sim.At(ctx, FaultStart); err != nil {
+		return err
+	}
+	if err := sim.Sleep(ctx, sim.Latency(ctx, "start", minStart, maxStart)); err != nil {
+		return err
+	}
+	if err := vm.attachDisks(); err != nil {
+		return err
+	}
+	err := rest()
+	if err != nil {
+		vm.powerOff()
+	}
+	return err
+}
+
+// resumeSaved continues from the saved state.
+func (vm *VM) resumeSaved(ctx context.Context) error {
+	memory, err := vm.savedMemory()
+	if err != nil {
+		return err
+	}
+	vm.machine, err = guest.Resume(ctx, vm.guestConfig(), memory)
+	return err
+}
+
+// savedMemory reads the saved state, if the disks are the ones the machine was
+// saved with.
+func (vm *VM) savedMemory() (*disk.Memory, error) {
+	s, memory, err := vm.host.readSavedState(vm.files())
+	if err != nil {
+		return nil, err
+	}
+	now := vm.diskIdentities()
+	same := len(now) == len(s.Disks)
+	for i := 0; same && i < len(now); i++ {
+		same = now[i] == s.Disks[i]
+	}
+	if !same {
+		return nil, fmt.Errorf("%w: the machine was saved with other disks", ErrFailed)
+	}
+	return memory.Fork(), nil
+}
+
+func (vm *VM) diskIdentities() []diskIdentity {
+	var out []diskIdentity
+	for _, d := range vm.disks {
+		if d.vhd != nil {
+			out = append(out, diskIdentity{Slot: d.drive.Slot, ID: d.vhd.ID()})
+		}
+	}
+	return out
+}
+
+// resume lets a paused machine go on, from its memory if it came back paused.
+func (vm *VM) resume(ctx context.Context) error {
+	if vm.machine != nil {
+		vm.machine.Continue()
+		return nil
+	}
+	m, err := guest.Resume(ctx, vm.guestConfig(), vm.frozen)
+	if err != nil {
+		return err
+	}
+	vm.release()
+	vm.machine = m
+	vm.watch()
+	return nil
+}
+
+// save writes the memory to the saved state and detaches the disks.
+func (vm *VM) save(ctx context.Context) error {
+	if err := sim.At(ctx, FaultSave); err != nil {
+		return err
+	}
+	if err := sim.Sleep(ctx, sim.Latency(ctx, "save", minSave, maxSave)); err != nil {
+		return err
+	}
+	memory, err := vm.takeMemory(ctx)
+	if err != nil {
+		return err
+	}
+	s := &deviceState{Machine: vm.ID(), Memory: memory.Size(), Disks: vm.diskIdentities()}
+	if err := vm.host.writeSavedState(vm.files(), s, memory); err != nil {
+		return errors.Join(err, vm.goOn(ctx, memory))
+	}
+	vm.release()
+	vm.detachDisks()
+	return nil
+}
+
+// takeMemory ends the run and returns its memory. If that fails the run goes on,
+// unless it is the guest that has died.
+func (vm *VM) takeMemory(ctx context.Context) (*disk.Memory, error) {
+	m := vm.machine
+	switch {
+	case vm.frozen != nil:
+		return vm.frozen, nil
+	case m == nil:
+		return nil, errStopped
+	}
+	vm.machine = nil // its end is no death
+	memory, err := m.Save(ctx)
+	switch {
+	case err == nil:
+		return memory, nil
+	case m.Ended():
+		vm.detachDisks()
+	default:
+		vm.machine = m
+	}
+	return nil, err
+}
+
+// goOn takes up a machine whose memory was taken but could not be written.
+func (vm *VM) goOn(ctx context.Context, memory *disk.Memory) (err error) {
+	if vm.frozen != nil { // it was paused, with its memory in RAM
+		return nil
+	}
+	if vm.machine, err = guest.Resume(ctx, vm.guestConfig(), memory); err != nil {
+		vm.powerOff()
+		return err
+	}
+	vm.watch()
+	return nil
+}
+
+// powerOff ends whatever executes.
+func (vm *VM) powerOff() {
+	if m := vm.machine; m != nil {
+		vm.machine = nil
+		m.PowerOff()
+	}
+	vm.release()
+	vm.detachDisks()
+}
+
+// watch notices when the guest dies by itself: the machine is off then.
+func (vm *VM) watch() {
+	m := vm.machine
+	m.Actor().OnKill(vm.host.actor, "watch "+vm.Name(), func(context.Context) error {
+		if vm.machine == m {
+			vm.die()
+		}
+		return nil
+	})
+}
+
+// keep holds the memory of a machine that came back paused. It is lost with the
+// worker process.
+func (vm *VM) keep(memory *disk.Memory) {
+	vm.frozen = memory
+	vm.unwatch = vm.worker().OnKill(vm.host.actor, "watch "+vm.Name(), func(context.Context) error {
+		if vm.frozen == memory {
+			vm.die()
+		}
+		return nil
+	})
+}
+
+// release lets go of what keep holds.
+func (vm *VM) release() {
+	if vm.frozen != nil {
+		vm.frozen = nil
+		vm.unwatch()
+	}
+}
+
+func (vm *VM) die() {
+	vm.machine = nil
+	vm.release()
+	vm.detachDisks()
+	vm.setState(StateOff, "")
+}
+
+func (vm *VM) guestConfig() guest.Config {
+	c := guest.Config{
+		Parent:        vm.worker(),
+		Memory:        vm.config.MemoryMB << 20,
+		Catalog:       vm.host.catalog,
+		OldestService: vm.host.profile.OldestService,
+	}
+	for _, d := range vm.disks {
+		c.Disks = append(c.Disks, guest.Attachment{Disk: d.Disk, Kind: d.kind})
+	}
+	return c
+}
