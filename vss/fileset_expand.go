@@ -170,7 +170,7 @@ func (e *expansion) walk(name, target string) error {
 		if !e.recursive {
 			continue
 		}
-		if len(entries) == 0 && at.name != name {
+		if len(entries) == 0 {
 			e.emptyDirectory(at.name, at.target)
 		}
 		for i := len(entries) - 1; i >= 0; i-- {
@@ -192,9 +192,12 @@ func (e *expansion) file(entry fs.DirEntry, dir, target string, patterns []strin
 	}
 }
 
-// emptyDirectory lists a directory with nothing in it unless an exclusion covers
-// it.
+// emptyDirectory lists a directory with nothing in it unless it is a whole volume
+// or an exclusion covers it.
 func (e *expansion) emptyDirectory(name, target string) {
+	if _, rest := cutVolume(target); !strings.Contains(rest, `\`) {
+		return
+	}
 	parent, base := target[:strings.LastIndexByte(target, '\\')], path.Base(name)
 	if !matchAny(e.excluding(parent), base) && !matchAny(e.excluding(target), "*") {
 		e.found = append(e.found, FoundFile{name, target, fs.ModeDir})

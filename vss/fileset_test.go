@@ -127,6 +127,7 @@ var disks = fstest.MapFS{
 	"D/VMs/readme.txt":               {},
 	"D/VMs/temp/cache/empty":         {Mode: fs.ModeDir},
 	"D/Copy/db/disk.vhd":             {},
+	"E":                              {Mode: fs.ModeDir},
 }
 
 func TestExpandFileSet(t *testing.T) {
@@ -154,9 +155,13 @@ func TestExpandFileSet(t *testing.T) {
 		{"excluded at the original path", FileSet{FileSpec: FileSpec{`D:\VMs`, "*", true}, AlternatePath: `D:\Copy`},
 			[]FileSpec{{`D:\VMs\db`, "disk.*", false}}, ``},
 		{"a pattern without files", FileSet{FileSpec: FileSpec{`D:\VMs`, "*.bak", false}}, nil, ``},
-		{"a pattern without a directory", FileSet{FileSpec: FileSpec{`E:\none`, "*", true}}, nil, ``},
+		{"a pattern without a directory", FileSet{FileSpec: FileSpec{`F:\none`, "*", true}}, nil, ``},
 		{"a named file that is excluded", FileSet{FileSpec: FileSpec{`D:\VMs`, "readme.txt", false}}, []FileSpec{{`D:\VMs`, "*", false}}, ``},
 		{"a name found below", FileSet{FileSpec: FileSpec{`D:\VMs`, "disk.avhd", true}}, nil, `D:\VMs\db\disk.avhd D:\VMs\db\Snapshots/ D:\VMs\temp\cache\empty/`},
+		{"an empty tree", FileSet{FileSpec: FileSpec{`D:\VMs\db\snapshots`, "*", true}}, nil, `D:\VMs\db\snapshots/`},
+		{"an empty tree that is excluded", FileSet{FileSpec: FileSpec{`D:\VMs\db\snapshots`, "*", true}}, []FileSpec{{`D:\VMs\db`, "snap*", false}}, ``},
+		{"an empty directory", FileSet{FileSpec: FileSpec{`D:\VMs\db\snapshots`, "*", false}}, nil, ``},
+		{"an empty drive", FileSet{FileSpec: FileSpec{`E:\`, "*", true}}, nil, ``},
 		{"a whole drive", FileSet{FileSpec: FileSpec{`C:\`, "*.exe", true}}, nil, `C:\Windows\notepad.exe`},
 		{"a whole drive, without a backslash", FileSet{FileSpec: FileSpec{`c:`, "*.exe", true}}, nil, `c:\Windows\notepad.exe`},
 	} {

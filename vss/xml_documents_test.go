@@ -105,6 +105,25 @@ func TestHandWrittenDocument(t *testing.T) {
 	}
 }
 
+// TestAdditionsStayWithTheirKind adds to the middle one of three kinds.
+func TestAdditionsStayWithTheirKind(t *testing.T) {
+	m, err := ReadWriterMetadata(strings.NewReader(document(t, "system_writer.xml")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Excludes = append(m.Excludes, ExcludedFiles{FileSpec: FileSpec{`C:\`, "added", false}})
+	text := metadataXML(t, m)
+	if before, at, behind := strings.Index(text, "*.pf"), strings.Index(text, "added"), strings.Index(text, "Catalogs"); before > at || at > behind {
+		t.Errorf("excluded files are added at the wrong place:\n%s", text)
+	}
+	if err := m.AddExcludeFiles(FileSpec{`C:\`, "last", false}); err != nil {
+		t.Fatal(err)
+	}
+	if text := metadataXML(t, m); strings.Index(text, "last") < strings.Index(text, "Catalogs") {
+		t.Errorf("excluded files added by the method do not come last:\n%s", text)
+	}
+}
+
 func TestDatabaseDocument(t *testing.T) {
 	m, err := ReadWriterMetadata(strings.NewReader(document(t, "database_writer.xml")))
 	if err != nil {

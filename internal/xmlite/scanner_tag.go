@@ -174,7 +174,7 @@ func reference(s string) (rune, int) {
 
 func charRef(digits string, base, length int) (rune, int) {
 	n, err := strconv.ParseUint(digits, base, 31)
-	if err != nil || n > 0x10FFFF || !isChar(rune(n)) {
+	if err != nil || !isChar(rune(n)) {
 		return 0, 0
 	}
 	return rune(n), length
