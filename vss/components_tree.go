@@ -215,10 +215,21 @@ func (t *ComponentTree) Members(added ComponentKey) []ComponentKey {
 	if !ok || !t.components[root].Selectable {
 		return nil
 	}
-	chosen := make([]bool, len(t.components))
-	chosen[root] = true
-	cover := t.cover(chosen)
-	return t.keysWhere(func(i int) bool { return cover[i] == root })
+	at, _ := slices.BinarySearchFunc(t.sorted, t.paths[root], func(i int, path string) int { return cmp.Compare(t.paths[i], path) })
+	var members []int
+	for _, i := range t.sorted[at:] { // what stands below follows in sorted order
+		if below(t.paths[i], t.paths[root]) {
+			members = append(members, i)
+		} else if t.paths[i] != t.paths[root] {
+			break
+		}
+	}
+	slices.Sort(members)
+	keys := make([]ComponentKey, len(members))
+	for k, i := range members {
+		keys[k] = t.components[i].ComponentKey
+	}
+	return keys
 }
 
 // RestoreRoot returns the explicitly added component under which a component can
