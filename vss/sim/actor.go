@@ -59,6 +59,9 @@ func (a *Actor) Child(name string) *Actor {
 // escape makes a name a part of a path: what has a meaning in a path, in a fault
 // or in a recording, and what is not visible, becomes %XX.
 func escape(name string) string {
+	if name == "." { // it means the asking actor
+		return "%2E"
+	}
 	if !strings.ContainsFunc(name, mustEscape) {
 		return name
 	}
@@ -118,7 +121,9 @@ func (w *World) Find(path string) *Actor {
 		}
 	})
 	if found == nil {
-		w.observe(hashString(1, path))
+		w.observe(0)
+	} else {
+		w.observe(1)
 	}
 	return found
 }
@@ -127,6 +132,8 @@ func (w *World) Find(path string) *Actor {
 func (a *Actor) Dead() bool {
 	if a.dead {
 		a.w.observe(a.history)
+	} else {
+		a.w.observe(0)
 	}
 	return a.dead
 }

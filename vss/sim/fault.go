@@ -230,6 +230,7 @@ func (p *Proc) at(ctx context.Context, point Point, on string) error {
 			struck = append(struck, f)
 		}
 	}
+	p.learn(uint64(len(struck)))
 	for _, f := range struck {
 		w.emit(p.actor, "fault", "", []Attr{S("point", string(point)), S("on", on), S("outcome", f.Outcome.String())})
 		if err := p.suffer(ctx, f.Fault, on); err != nil {

@@ -11,6 +11,9 @@ import (
 // another carries the history with it: the functions here are what the rest of
 // the kernel says for it. All of them do nothing unless a search prunes.
 
+// Where a process may hear one thing or another, it learns from both: else two
+// questions with one answer each way would look alike in either order.
+
 // learn folds what a process heard of into its actor's history.
 func (p *Proc) learn(history uint64) {
 	if p.w.print != nil {
@@ -53,7 +56,7 @@ func (w *World) here() uint64 { return w.who().history }
 // if they go on one after another, or if the search may not choose any order.
 func (p *Proc) line(waiters []*Proc, oneByOne bool) []*Proc {
 	if f := p.w.print; f != nil && (f.ordered || oneByOne) {
-		h := uint64(len(waiters))
+		h := mix(offset64, uint64(len(waiters)))
 		for _, q := range waiters {
 			h = mix(h, q.hash)
 		}
@@ -65,20 +68,19 @@ func (p *Proc) line(waiters []*Proc, oneByOne bool) []*Proc {
 // A note is what an object keeps of who changed it last, for who reads it next.
 type note struct {
 	history uint64
-	changed bool
 	unknown bool // changed while the world was not known
 }
 
 func (n *note) write(w *World) {
 	if w == nil {
-		n.changed, n.unknown = true, true
+		n.unknown = true
 	} else if w.print != nil {
-		n.history, n.changed, n.unknown = w.here(), true, false
+		n.history, n.unknown = w.here(), false
 	}
 }
 
 func (n *note) read(w *World) {
-	if w == nil || w.print == nil || !n.changed {
+	if w == nil || w.print == nil {
 		return
 	}
 	if n.unknown { // somebody did it: then who reads hears of all

@@ -66,8 +66,8 @@ func compareProcs(a, b *Proc) int {
 
 // Ended tells whether the process is over.
 func (p *Proc) Ended() bool {
-	if p.ended && p.w != nil {
-		p.w.observe(p.history)
+	if p.w != nil {
+		p.w.observe(p.history) // zero until it ended
 	}
 	return p.ended
 }

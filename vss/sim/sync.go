@@ -24,9 +24,7 @@ func (s *Signal) String() string { return named(s.Name, "a signal") }
 
 // IsSet tells whether the signal has happened.
 func (s *Signal) IsSet() bool {
-	if s.set {
-		s.note.read(s.World)
-	}
+	s.note.read(s.World)
 	return s.set
 }
 
@@ -174,14 +172,15 @@ func (g *Gate) Pass(ctx context.Context) error {
 		return err
 	}
 	g.World = p.w
+	g.note.read(g.World) // whether it is open or shut is news of who turned it
 	for g.shut {
 		g.waiters = p.line(g.waiters, false)
 		if err := p.park(ctx, "gate", g); err != nil {
 			g.waiters = without(g.waiters, p)
 			return err
 		}
+		g.note.read(g.World)
 	}
-	g.note.read(g.World)
 	return nil
 }
 
