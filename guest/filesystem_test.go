@@ -138,6 +138,7 @@ func TestGeometryNTFS(t *testing.T) {
 		{768, 6144, 9, 8, false},
 		{8192, 8192, 9, 8, false},
 		{512, 512 << 10, 9, 8, true},
+		{512, 1536, 9, 8, false},
 		{512, 2 * mib, 3, 2, true},
 		{1024, 4 * mib, 3, 2, false},
 		{512, 4096, 0, 8, true},
@@ -165,6 +166,37 @@ func TestGeometryNTFS(t *testing.T) {
 		}
 		if fs, err := guest.DetectFileSystem(d, size-1); err != nil || fs.SnapshotCapable() {
 			t.Errorf("%+v on a volume too small: got %+v, %v", c, fs, err)
+		}
+	}
+}
+
+// TestRecordSizeNTFS goes through the ways to give the size of a file record.
+func TestRecordSizeNTFS(t *testing.T) {
+	for size, want := range map[byte]bool{
+		0xF8: false, 0xF7: true, 0xF6: true, 0xF0: true, 0xEF: false, // 256 bytes to 128 KiB
+		1: true, 2: true, 3: false, 16: true, 32: false, // clusters of 4096 bytes
+	} {
+		d := volumeOf(t, guest.FileSystem{Kind: guest.NTFS})
+		poke(t, d, 64, size)
+		if fs, err := guest.DetectFileSystem(d, d.Size()); err != nil || fs.SnapshotCapable() != want {
+			t.Errorf("record size %#x: got %v, %v", size, fs, err)
+		}
+	}
+}
+
+// TestClustersFAT counts to the number of clusters that divides FAT12 from
+// FAT16.
+func TestClustersFAT(t *testing.T) {
+	d := newDisk(t, 4*mib, guest.DiskSpec{Scheme: guest.SuperFloppy, Partitions: []guest.PartitionSpec{
+		with(guest.FileSystem{Kind: guest.FAT16, ClusterSize: 512})}})
+	table := int(bytesAt(t, d, 22, 1)[0])
+	for clusters, want := range map[int]guest.FileSystemKind{
+		0: guest.UnknownFileSystem, 1: guest.FAT12, 4084: guest.FAT12, 4085: guest.FAT16,
+	} {
+		total := 1 + 32 + 2*table + clusters
+		poke(t, d, 19, byte(total), byte(total>>8))
+		if fs, err := guest.DetectFileSystem(d, d.Size()); err != nil || fs.Kind != want {
+			t.Errorf("%d clusters: got %v, %v; want %v", clusters, fs, err, want)
 		}
 	}
 }

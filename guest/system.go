@@ -171,8 +171,8 @@ func parseSystemHead(head block) (size int, sum uint32, cause Code) {
 	case !head.is(len(systemMagic), systemVersion):
 		return 0, 0, ErrVersion
 	}
-	n, err := fmt.Sscanf(string(head[len(systemMagic):]), systemVersion+", %05d bytes, crc32 %08x\n", &size, &sum)
-	if n != 2 || err != nil || size < 0 || size > MaxSystemSize-systemHeader || !bytes.Equal(head, systemHead(size, sum)) {
+	_, err := fmt.Sscanf(string(head[len(systemMagic):]), systemVersion+", %05d bytes, crc32 %08x\n", &size, &sum)
+	if err != nil || size < 0 || size > MaxSystemSize-systemHeader || !bytes.Equal(head, systemHead(size, sum)) {
 		return 0, 0, ErrField
 	}
 	return size, sum, 0

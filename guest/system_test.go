@@ -1,6 +1,7 @@
 package guest_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -91,6 +92,63 @@ func sealed(body string) string {
 	return fmt.Sprintf("shadowsim system record v01, %05d bytes, crc32 %08x\n%s", len(body), crc32.ChecksumIEEE([]byte(body)), body)
 }
 
+// TestSystemFits puts the longest record on the smallest volume.
+func TestSystemFits(t *testing.T) {
+	s := sqlServer()
+	for len(s.Programs) < 64 {
+		s.Programs = append(s.Programs, guest.Program{Name: "p", Args: map[string]string{"a": "", "b": "", "c": "", "d": ""}})
+	}
+	body, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := guest.MaxSystemSize - len(sealed(string(body)))
+	for _, p := range s.Programs[1:] {
+		for _, k := range []string{"a", "b", "c", "d"} {
+			n := min(room, 255)
+			p.Args[k] = strings.Repeat("v", n)
+			room -= n
+		}
+	}
+	d := disk.NewMemory(guest.DataOffset)
+	if err := guest.WriteSystem(d, s); err != nil || room != 0 {
+		t.Fatal(err, room)
+	}
+	got, err := guest.ReadSystem(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+	s.ComputerName += "X"
+	if err := guest.WriteSystem(d, s); !errors.Is(err, guest.ErrSpec) {
+		t.Errorf("one byte more: %v", err)
+	}
+}
+
+// TestSystemLimits reaches every limit of a record, and exceeds none.
+func TestSystemLimits(t *testing.T) {
+	s := &guest.System{OS: guest.OS(strings.Repeat("o", 255)), ComputerName: strings.Repeat("c", 63)}
+	for i := range 32 {
+		s.Services = append(s.Services, guest.IntegrationService{Name: guest.ServiceName("s" + itoa(int64(i)))})
+	}
+	p := guest.Program{Name: strings.Repeat("p", 255), Args: map[string]string{}}
+	for i := range 32 {
+		p.Args[itoa(int64(i))] = ""
+	}
+	s.Programs = append(s.Programs, p)
+	if err := guest.WriteSystem(disk.NewMemory(mib), s); err != nil {
+		t.Error(err)
+	}
+	p.Args["more"] = ""
+	if err := guest.WriteSystem(disk.NewMemory(mib), s); !errors.Is(err, guest.ErrSpec) {
+		t.Errorf("33 arguments: %v", err)
+	}
+}
+
+// TestReadSystemRefuses reads volumes without a record, and records that hold
+// what none may.
 func TestReadSystemRefuses(t *testing.T) {
 	if _, err := guest.ReadSystem(disk.NewMemory(mib)); !errors.Is(err, guest.ErrNoSystem) {
 		t.Errorf("an empty volume: %v", err)
@@ -122,6 +180,7 @@ func TestReadSystemRefuses(t *testing.T) {
 	}
 }
 
+// TestWriteSystemRefuses asks for records that could not be read back.
 func TestWriteSystemRefuses(t *testing.T) {
 	change := func(f func(*guest.System)) *guest.System {
 		s := sqlServer()
