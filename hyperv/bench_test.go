@@ -46,7 +46,7 @@ func BenchmarkSmallScenario(b *testing.B) {
 	}}
 	b.ReportAllocs()
 	for b.Loop() {
-		w, err := spec.build(ctx)
+		w, err := spec.build(ctx, sim.Seed(spec.seed))
 		check(b, err)
 		target := newTarget()
 		check(b, backUp(ctx, w.host, target))

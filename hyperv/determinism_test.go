@@ -11,6 +11,7 @@ import (
 
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/vss/sim"
 	"github.com/shadowsim/shadowsim/vss/sim/trace"
 )
 
@@ -30,7 +31,7 @@ func mixed(seed uint64) worldSpec {
 // digest builds the world, backs it up twice and returns the digest of the trace.
 func (s worldSpec) digest(ctx context.Context, t *testing.T) (string, *world) {
 	t.Helper()
-	w, err := s.build(ctx)
+	w, err := s.build(ctx, sim.Seed(s.seed))
 	if err == nil {
 		err = w.backup(ctx)
 	}

@@ -17,13 +17,15 @@ import (
 	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/requester"
 	"github.com/shadowsim/shadowsim/vss/sim"
+	"github.com/shadowsim/shadowsim/vss/sim/simtest"
 )
 
 // A worldSpec is a random world: machines, what their guests write, the order of
 // events, and at most one fault.
 type worldSpec struct {
-	vms  []vmSpec
-	seed uint64
+	vms     []vmSpec
+	seed    uint64
+	deviate bool // the order deviates from the default here and there, and follows no seed
 }
 
 // A vmSpec is one machine of it.
@@ -50,7 +52,17 @@ func drawWorld(t *rapid.T) worldSpec {
 	return worldSpec{
 		vms:  rapid.SliceOfN(rapid.Custom(drawVM), 1, 4).Draw(t, "machines"),
 		seed: rapid.Uint64().Draw(t, "seed"),
+
+		deviate: rapid.Bool().Draw(t, "deviate"),
 	}
+}
+
+// order is what decides the order of events in one run of the world.
+func (s worldSpec) order(t *rapid.T) sim.Option {
+	if s.deviate {
+		return simtest.Choices(t)
+	}
+	return sim.Seed(s.seed)
 }
 
 func drawVM(t *rapid.T) vmSpec {
@@ -91,9 +103,9 @@ type world struct {
 	prior  map[string]hyperv.State
 }
 
-func (s worldSpec) build(ctx context.Context) (*world, error) {
+func (s worldSpec) build(ctx context.Context, order sim.Option) (*world, error) {
 	w := &world{
-		World:  sim.New(sim.Seed(s.seed)),
+		World:  sim.New(order),
 		oracle: hypervtest.NewOracle(),
 		target: &requester.Memory{},
 		prior:  make(map[string]hyperv.State),
@@ -229,7 +241,7 @@ func TestRandomWorlds(t *testing.T) {
 // run makes one backup in the world and judges it. It returns the fault points
 // that were reached on the way.
 func (s worldSpec) run(ctx context.Context, t *rapid.T, fault *sim.Fault) []sim.Hit {
-	w, err := s.build(ctx)
+	w, err := s.build(ctx, s.order(t))
 	if err != nil {
 		t.Fatalf("building: %v", err)
 	}
@@ -243,7 +255,7 @@ func (s worldSpec) run(ctx context.Context, t *rapid.T, fault *sim.Fault) []sim.
 	w.Heal()
 	defer func() {
 		if t.Failed() {
-			t.Logf("fault %v, backup: %v\n%v", fault, err, w.Trace())
+			t.Logf("fault %v, backup: %v\n%s", fault, err, simtest.Report(w.World))
 		}
 	}()
 	if err != nil && fault == nil {
