@@ -86,28 +86,28 @@ func memoryUsed(n int, f func(i int) any) float64 {
 }
 
 func TestSmallThingsStaySmall(t *testing.T) {
-	base := disk.NewMemory(127 << 30)
+	base, zeros := disk.NewMemory(127<<30), string(make([]byte, 1<<20))
 	for _, c := range []struct {
 		what  string
 		bytes float64
 		make  func(i int) any
 	}{
-		{"an empty store of 1 TiB", 64, func(int) any { return disk.NewMemory(tib) }},
-		{"a snapshot", 64, func(int) any { return base.Freeze() }},
-		{"zeros written", 64, func(int) any {
+		{"an empty store of 1 TiB", 100, func(int) any { return disk.NewMemory(tib) }},
+		{"a snapshot", 100, func(int) any { return base.Freeze() }},
+		{"zeros written", 100, func(int) any {
 			m := disk.NewMemory(tib)
-			mustWrite(t, m, tib/2, string(make([]byte, 1<<20)))
+			mustWrite(t, m, tib/2, zeros)
 			return m
 		}},
 		{"a file of 100 bytes", 500, func(int) any {
 			m := disk.NewMemory(100)
-			mustWrite(t, m, 0, string(make([]byte, 99))+"x")
+			mustWrite(t, m, 0, zeros[:99]+"x")
 			return m
 		}},
 		{"a disk of 127 GiB with two sectors", 3000, func(int) any {
 			m := disk.NewMemory(127 << 30)
-			mustWrite(t, m, 0, string(make([]byte, 511))+"x")
-			mustWrite(t, m, 1<<20, string(make([]byte, 511))+"x")
+			mustWrite(t, m, 0, zeros[:511]+"x")
+			mustWrite(t, m, 1<<20, zeros[:511]+"x")
 			return m
 		}},
 		{"a discarded overlay of 1 TiB", 1 << 20, func(int) any {
@@ -118,7 +118,7 @@ func TestSmallThingsStaySmall(t *testing.T) {
 			return o
 		}},
 	} {
-		n := 200
+		n := 500
 		if c.bytes > 1<<16 {
 			n = 3
 		}
@@ -196,6 +196,31 @@ func TestLargeOverlay(t *testing.T) {
 	}
 	if got := slices.Collect(seq); len(got) != 1 || got[0] != (disk.Extent{Off: 300 << 30, Len: 4096}) {
 		t.Errorf("difference %v", got)
+	}
+}
+
+func TestOverlayDoesNotShowLostBytesAgain(t *testing.T) {
+	base := disk.NewMemory(3 << 20)
+	fillStore(t, base)
+	o := disk.NewOverlay(base.Freeze(), 3<<20)
+	for _, size := range []int64{1<<20 + 100, 3 << 20} {
+		if err := o.Resize(size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := make(flat, 3<<20)
+	copy(want, readString(t, base, 0, 1<<20+100))
+	copied := disk.NewMemory(3 << 20)
+	if err := disk.Copy(copied, o); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []disk.Source{o, copied} {
+		if off, err := disk.FirstDifference(s, want); off >= 0 || err != nil {
+			t.Errorf("%T differs at %d: %v", s, off, err)
+		}
+	}
+	if got := extents(o); len(got) != 1 || got[0] != (disk.Extent{Off: 0, Len: 1<<20 + 100}) {
+		t.Errorf("extents %v", got)
 	}
 }
 

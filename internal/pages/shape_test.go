@@ -61,11 +61,8 @@ func TestBlockIsJoinedOnceItIsFull(t *testing.T) {
 		t.Fatal("not joined when full")
 	}
 	before := tree.Fork()
-	tree.Write(ones(100), 5*RunSize)
-	if s, _ := tree.find(0); s.whole != nil {
-		t.Fatal("a shared block was copied whole")
-	}
-	if got := changed(tree, before); len(got) != 1 || got[0] != 5*RunSize {
+	tree.Write(ones(RunSize), 5*RunSize)
+	if got := changed(tree, before); len(got) != runPages || got[0] != 5*RunSize {
 		t.Fatalf("changed pages at %d", got)
 	}
 	for off := int64(0); off < BlockSize; off += RunSize {
@@ -137,6 +134,59 @@ func TestOwnPagesAreWrittenInPlace(t *testing.T) {
 		tree.Write([]byte{3}, RunSize+9)
 	}); n > 2 { // the two slices written
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestShareOfBlocks(t *testing.T) {
+	var src Tree
+	for i := range byte(3) {
+		src.Write(bytes.Repeat([]byte{i + 1}, BlockSize), int64(i)*BlockSize)
+	}
+	for _, at := range []int64{0, BlockSize, RunSize, PageSize, 1} {
+		for _, off := range []int64{0, BlockSize, RunSize, PageSize, 1} {
+			var dst Tree
+			dst.Share(off, &src, at, 3*BlockSize-at)
+			want, got := make([]byte, 3*BlockSize-at), make([]byte, 3*BlockSize-at)
+			src.Read(want, at)
+			dst.Read(got, off)
+			if !bytes.Equal(got, want) {
+				t.Errorf("from %d to %d: other bytes", at, off)
+			}
+			dst.Write(bytes.Repeat([]byte{9}, 4*BlockSize), 0)
+			src.Read(got, at)
+			if !bytes.Equal(got, want) {
+				t.Errorf("from %d to %d: writing the copy changed the source", at, off)
+			}
+		}
+	}
+}
+
+func TestSharedBlocksAreTheSame(t *testing.T) {
+	var src Tree
+	src.Write(ones(4*BlockSize), 0)
+	var dst Tree
+	dst.Share(BlockSize, &src, BlockSize, 2*BlockSize)
+	if got := changed(dst, src); len(got) != 2*BlockSize/PageSize || got[0] != 0 {
+		t.Errorf("%d pages differ", len(got))
+	}
+	dst.Share(0, &src, 0, RunSize-1)
+	if got := changed(dst, src); got[0] != 0 {
+		t.Error("a small range was not copied")
+	}
+}
+
+func TestExtentsMeetTheirRange(t *testing.T) {
+	var tree Tree
+	tree.Write(ones(3*BlockSize), 0)
+	tree.Discard(5*PageSize, PageSize)
+	tree.Discard(BlockSize+5*PageSize, PageSize)
+	for _, r := range []struct{ off, n int64 }{{0, 1}, {RunSize, 1}, {RunSize + 1, RunSize}, {BlockSize - 1, 2}, {2 * BlockSize, 1}, {1, 3 * BlockSize}} {
+		tree.Extents(r.off, r.n, func(off, n int64) bool {
+			if off+max(n, RunSize) <= r.off || off > r.off+r.n+RunSize {
+				t.Errorf("%d+%d of %d+%d", off, n, r.off, r.n)
+			}
+			return true
+		})
 	}
 }
 
