@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -160,6 +159,7 @@ type Hit struct {
 	Point Point
 	On    string
 	Count int
+	After int // how often of these after a planned fault had struck
 }
 
 // Hits lists the points reached so far, in the order they were first reached: of
@@ -168,22 +168,6 @@ func (w *World) Hits() []Hit {
 	out := make([]Hit, len(w.hitOrd))
 	for i, h := range w.hitOrd {
 		out[i] = *h
-	}
-	return out
-}
-
-// SingleFaults lists every fault that can strike once in a run with the given
-// hits: each outcome of each point, for each object.
-func SingleFaults(points []FaultPoint, hits []Hit) []Fault {
-	var out []Fault
-	for _, h := range hits {
-		i := slices.IndexFunc(points, func(p FaultPoint) bool { return p.Point == h.Point })
-		if i < 0 {
-			continue
-		}
-		for _, o := range points[i].Outcomes {
-			out = append(out, Fault{Point: h.Point, On: h.On, Outcome: o})
-		}
 	}
 	return out
 }
@@ -221,6 +205,9 @@ func (p *Proc) at(ctx context.Context, point Point, on string) error {
 		w.hitOrd = append(w.hitOrd, h)
 	}
 	h.Count++
+	if w.struck {
+		h.After++
+	}
 	if w.healed {
 		return nil
 	}
@@ -230,6 +217,7 @@ func (p *Proc) at(ctx context.Context, point Point, on string) error {
 			struck = append(struck, f)
 		}
 	}
+	w.struck = w.struck || len(struck) > 0
 	p.learn(uint64(len(struck)))
 	for _, f := range struck {
 		w.emit(p.actor, "fault", "", []Attr{S("point", string(point)), S("on", on), S("outcome", f.Outcome.String())})

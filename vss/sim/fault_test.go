@@ -129,7 +129,7 @@ func TestHitsAndSingleFaults(t *testing.T) {
 	defer w.Close()
 	reach(w, "q@b", "p@a", "p@b", "p@a")
 	hits := w.Hits()
-	if fmt.Sprint(hits) != "[{q h1/b 1} {p h1/a 2} {p h1/b 1}]" {
+	if fmt.Sprint(hits) != "[{q h1/b 1 0} {p h1/a 2 0} {p h1/b 1 0}]" {
 		t.Errorf("hits %v", hits)
 	}
 	points := []sim.FaultPoint{{Point: "p", Outcomes: []sim.Outcome{{Err: 5}, {Hang: true}}}, {Point: "never", Outcomes: []sim.Outcome{{Err: 5}}}}

@@ -50,6 +50,7 @@ type World struct {
 
 	plan   []*plannedFault
 	healed bool
+	struck bool // a planned fault did
 	hits   map[hitKey]*Hit
 	hitOrd []*Hit
 	ids    map[string]uint64
