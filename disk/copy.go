@@ -74,11 +74,13 @@ func origin(s Source, off, n int64) (*Memory, int64, int64) {
 
 // share takes bytes of another Memory over. All of it is taken in one step.
 func (m *Memory) share(off int64, from *Memory, at, n int64) {
-	if n == m.size && n == from.size {
+	switch {
+	case m == from && off == at: // an overlay is merged into its parent
+	case n == m.size && n == from.size:
 		m.tree = from.tree.Fork()
-		return
+	default:
+		m.tree.Share(off, &from.tree, at, n)
 	}
-	m.tree.Share(off, &from.tree, at, n)
 }
 
 // copyBytes makes a range of dst equal to that of src through a buffer.

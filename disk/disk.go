@@ -78,7 +78,7 @@ type Extenter interface {
 // cost that grows with the number of changed blocks and not with the size.
 // Everything outside them, up to the store's own size, equals since, which
 // counts as zero behind its end. A store that is no relative gets
-// [ErrUnsupported].
+// [ErrUnsupported]. The sequence is to be walked before either is written again.
 type Differ interface {
 	Diff(since Store) (iter.Seq[Extent], error)
 }

@@ -199,6 +199,33 @@ func TestLargeOverlay(t *testing.T) {
 	}
 }
 
+func TestOverlayIsMergedIntoItsParent(t *testing.T) {
+	base := disk.NewMemory(3 << 20)
+	fillStore(t, base)
+	o := disk.NewOverlay(disk.ReadOnly(base), base.Size())
+	mustWrite(t, o, 1000, "own")
+	fillStore(t, disk.Section(o, 1<<20, 1<<20))
+	if err := o.Discard(70000, 70000); err != nil {
+		t.Fatal(err)
+	}
+	want, before := digest(t, o), base.Freeze()
+	if err := disk.Copy(base, o); err != nil {
+		t.Fatal(err)
+	}
+	if digest(t, base) != want {
+		t.Error("the parent is not what its child was")
+	}
+	seq, err := base.Diff(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e := range seq {
+		if e.Off >= 2<<20 {
+			t.Errorf("%+v was copied though it was the parent's", e)
+		}
+	}
+}
+
 func TestOverlayDoesNotShowLostBytesAgain(t *testing.T) {
 	base := disk.NewMemory(3 << 20)
 	fillStore(t, base)

@@ -152,7 +152,7 @@ func (o *Overlay) Extents(off, n int64) iter.Seq[Extent] {
 			own, end := o.own.same(at, r.End())
 			src, limit := Source(o.data), end
 			if !own {
-				src, limit = o.link.parent, min(end, o.below)
+				src, limit = o.link.parent, max(at, min(end, o.below))
 			}
 			for e := range Extents(src, at, limit-at) {
 				if !j.add(e) {

@@ -282,6 +282,18 @@ func TestStrangersHaveNoDiff(t *testing.T) {
 	}
 }
 
+func TestSectionsOfOneStoreAreCompared(t *testing.T) {
+	m := disk.NewMemory(30000)
+	mustWrite(t, m, 4096+700, "first")
+	mustWrite(t, m, 8192+700, "firXt")
+	for _, c := range []struct{ off, want int64 }{{4096, -1}, {8192, 703}, {0, 700}} {
+		got, err := disk.FirstDifference(disk.Section(m, 4096, 4096), disk.Section(m, c.off, 4096))
+		if got != c.want || err != nil {
+			t.Errorf("page at %d: first difference at %d, want %d; %v", c.off, got, c.want, err)
+		}
+	}
+}
+
 func TestFrozenStoreIsItsOwnSnapshot(t *testing.T) {
 	s := disk.NewMemory(5000).Freeze()
 	if s.Freeze() != s {
