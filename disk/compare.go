@@ -102,7 +102,7 @@ type digester struct {
 	size int64
 	done int64 // the pages before are hashed; a multiple of the page size
 	hash hash.Hash
-	buf  [16 * pageSize]byte
+	buf  [4 * pageSize]byte
 }
 
 func (d *digester) number(n int64) {

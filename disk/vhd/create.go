@@ -151,9 +151,10 @@ func (d *draft) create(f File) error {
 // the gap behind: the footer's copy, the header, and the table.
 func (d *draft) writeFront(w io.Writer, entry func(b int64) uint32) error {
 	header := d.layout.header.Bytes()
-	buf := append(make([]byte, 0, 64<<10), d.rawFooter[:]...)
+	entries := roundUp(d.blocks, SectorSize/4)
+	buf := append(make([]byte, 0, min(64<<10, FooterSize+HeaderSize+4*entries)), d.rawFooter[:]...)
 	buf = append(buf, header[:]...)
-	for b := range roundUp(d.blocks, SectorSize/4) {
+	for b := range entries {
 		e := absent
 		if b < d.blocks {
 			e = entry(b)

@@ -52,10 +52,12 @@ func appendUTF16(b, text []byte) []byte {
 func Read(r io.Reader, lim Limits) (string, error) {
 	lim = lim.withDefaults()
 	var b strings.Builder
+	piece := int64(32 << 10)
 	if sized, ok := r.(interface{ Len() int }); ok {
 		b.Grow(int(min(int64(sized.Len()), lim.Size+1)))
+		piece = min(piece, int64(sized.Len())+1)
 	}
-	if _, err := io.Copy(&b, io.LimitReader(r, lim.Size+1)); err != nil {
+	if _, err := io.CopyBuffer(&b, io.LimitReader(r, lim.Size+1), make([]byte, piece)); err != nil {
 		return "", fmt.Errorf("read: %w", err)
 	}
 	if int64(b.Len()) > lim.Size {

@@ -52,6 +52,7 @@ func Parse(r io.Reader, lim Limits) (*Document, error) {
 // nodes builds the whole tree; the elements still open wait on a stack.
 func (s *Scanner) nodes() ([]*Node, error) {
 	var top Node
+	var slab []Node // nodes are made many at a time
 	stack := []*Node{&top}
 	for {
 		kind, err := s.Next()
@@ -68,7 +69,12 @@ func (s *Scanner) nodes() ([]*Node, error) {
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		n := &Node{Kind: kind, Name: s.name, Text: s.text, Offset: s.start}
+		if len(slab) == 0 {
+			slab = make([]Node, 32)
+		}
+		n := &slab[0]
+		slab = slab[1:]
+		*n = Node{Kind: kind, Name: s.name, Text: s.text, Offset: s.start}
 		switch kind {
 		case Start:
 			n.Text = ""
