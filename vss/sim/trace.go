@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // An Event is one thing that happened in a world.
@@ -42,6 +43,25 @@ func (a Attr) Value() string {
 	return a.Text
 }
 
+// String prints the attribute as key=value; a value that is not one word is
+// quoted.
+func (a Attr) String() string { return string(a.append(nil)) }
+
+func (a Attr) append(b []byte) []byte {
+	b = append(append(b, a.Key...), '=')
+	if a.Number {
+		return strconv.AppendInt(b, a.Num, 10)
+	}
+	if a.Text == "" || strings.ContainsFunc(a.Text, mustQuote) {
+		return strconv.AppendQuote(b, a.Text)
+	}
+	return append(b, a.Text...)
+}
+
+func mustQuote(r rune) bool {
+	return r == ' ' || r == '"' || r == '=' || r == utf8.RuneError || !strconv.IsPrint(r)
+}
+
 // Get returns the value of the attribute with the key, or "".
 func (e Event) Get(key string) string {
 	for _, a := range e.Attrs {
@@ -58,14 +78,7 @@ func (e Event) String() string { return string(e.append(nil)) }
 func (e Event) append(b []byte) []byte {
 	b = fmt.Appendf(b, "%12s  %-28s %s", e.Time, e.Actor, e.Kind)
 	for _, a := range e.Attrs {
-		b = append(b, ' ')
-		b = append(b, a.Key...)
-		b = append(b, '=')
-		if v := a.Value(); v == "" || strings.ContainsAny(v, " \t\r\n\"=") {
-			b = strconv.AppendQuote(b, v)
-		} else {
-			b = append(b, v...)
-		}
+		b = a.append(append(b, ' '))
 	}
 	if e.Rule != "" {
 		b = append(b, "  ["...)

@@ -1,6 +1,9 @@
 package trace
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -12,146 +15,207 @@ type Options struct {
 	Context    int  // events shown around a difference; 3 if zero
 }
 
-// Diff tells two runs apart: the events that only one of them has, with some of
-// those that both have around them, in the form of a unified difference. It is ""
-// if the runs are the same. Sequence numbers do not count.
-func Diff(a, b sim.Trace, o Options) string {
-	if o.Context == 0 {
-		o.Context = 3
-	}
-	return render(edits(lines(a, o), lines(b, o)), o.Context)
+// Diff tells two runs apart in words: where they first differ, and the events
+// that only one of them has, between some that both have. It is "" if the runs are
+// the same. Sequence numbers do not count.
+func Diff(a, b sim.Trace, o Options) string { return Compare(a, b, o).String() }
+
+// A Difference is how to get from trace A to trace B.
+type Difference struct {
+	A, B  sim.Trace
+	Edits []Edit // in order; together they cover both traces
+
+	// Minimal tells that no shorter way exists. It is looked for up to a thousand
+	// events that differ; beyond, all between the first and the last difference
+	// counts as different.
+	Minimal bool
+
+	context int
 }
 
-func lines(t sim.Trace, o Options) []string {
-	out := make([]string, len(t))
-	for i, e := range t {
-		if o.IgnoreTime {
-			e.Time = 0
+// An Edit is a run of events that are in both traces, or in one alone.
+type Edit struct {
+	A, B int // where it begins in each
+	N    int // events
+	Op   Op
+}
+
+// Op tells in which traces an edit's events are.
+type Op int
+
+// The traces an event is in.
+const (
+	Both  Op = iota // A[A:A+N] is B[B:B+N]
+	OnlyA           // A[A:A+N]
+	OnlyB           // B[B:B+N]
+)
+
+// Compare compares two traces event by event; their sequence numbers do not
+// count.
+func Compare(a, b sim.Trace, o Options) Difference {
+	x, y := o.intern(a, b)
+	head := 0
+	for head < min(len(x), len(y)) && x[head] == y[head] {
+		head++
+	}
+	tail := 0
+	for tail < min(len(x), len(y))-head && x[len(x)-1-tail] == y[len(y)-1-tail] {
+		tail++
+	}
+	out := Difference{A: a, B: b, context: cmp.Or(o.Context, 3)}
+	var middle []Edit
+	middle, out.Minimal = shortest(x[head:len(x)-tail], y[head:len(y)-tail])
+	add := func(e Edit) {
+		switch n := len(out.Edits); {
+		case e.N == 0:
+		case n > 0 && out.Edits[n-1].Op == e.Op:
+			out.Edits[n-1].N += e.N
+		default:
+			out.Edits = append(out.Edits, e)
 		}
-		out[i] = e.String()
 	}
+	add(Edit{0, 0, head, Both})
+	for _, e := range middle {
+		e.A, e.B = e.A+head, e.B+head
+		add(e)
+	}
+	add(Edit{len(x) - tail, len(y) - tail, tail, Both})
 	return out
 }
 
-// An edit is a line of a difference: in both runs (' '), or in one.
-type edit struct {
-	sign byte
-	text string
+// intern gives the same number to the same events.
+func (o Options) intern(a, b sim.Trace) (x, y []int) {
+	known := make(map[string]int)
+	number := func(t sim.Trace) []int {
+		out := make([]int, len(t))
+		for i, e := range t {
+			if o.IgnoreTime {
+				e.Time = 0
+			}
+			key := fmt.Sprintf("%d %q %q %q %q", e.Time, e.Actor, e.Kind, e.Rule, e.Attrs)
+			if known[key] == 0 {
+				known[key] = len(known) + 1
+			}
+			out[i] = known[key]
+		}
+		return out
+	}
+	return number(a), number(b)
 }
 
-// edits finds a short edit script: what both begin and end with is set aside, and
-// between that the shortest is found with Myers' greedy algorithm, as long as it
-// is short; runs that have next to nothing in common are shown one after the
-// other.
-func edits(a, b []string) []edit {
-	var head, tail []edit
-	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
-		head = append(head, edit{' ', a[0]})
-		a, b = a[1:], b[1:]
-	}
-	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
-		tail = append(tail, edit{' ', a[len(a)-1]})
-		a, b = a[:len(a)-1], b[:len(b)-1]
-	}
-	out := append(head, middle(a, b)...)
-	for i := len(tail) - 1; i >= 0; i-- {
-		out = append(out, tail[i])
-	}
-	return out
-}
+// maxEdits bounds the search for the shortest way; its memory grows with the
+// square.
+const maxEdits = 1000
 
-// maxEdits bounds the length of a script that is searched for; its memory grows
-// with the square.
-const maxEdits = 2000
-
-// middle is Myers' algorithm: furthest[k] is how far into a the best path on
-// diagonal k comes.
-func middle(a, b []string) []edit {
-	limit := min(len(a)+len(b), maxEdits)
-	furthest := make([]int, 2*limit+3)
-	var rounds [][]int
-	for d := 0; d <= limit; d++ {
-		rounds = append(rounds, append([]int(nil), furthest...))
+// shortest finds the fewest events to leave out and to put in, by E. W. Myers'
+// "An O(ND) Difference Algorithm and Its Variations".
+func shortest(x, y []int) (edits []Edit, minimal bool) {
+	bound := min(maxEdits, len(x)+len(y))
+	var rows [][]int // rows[d][k+d]: how far in x diagonal k comes with d edits
+	for d := 0; d <= bound; d++ {
+		row := make([]int, 2*d+1)
+		rows = append(rows, row)
 		for k := -d; k <= d; k += 2 {
-			x := step(furthest, limit, d, k)
-			y := x - k
-			for x < len(a) && y < len(b) && a[x] == b[y] {
-				x, y = x+1, y+1
+			i, _ := step(rows, d, k)
+			for i < len(x) && i-k < len(y) && x[i] == y[i-k] {
+				i++
 			}
-			furthest[k+limit+1] = x
-			if x >= len(a) && y >= len(b) {
-				return backtrack(a, b, rounds, limit, d)
+			if row[k+d] = i; i >= len(x) && i-k >= len(y) {
+				return walkBack(rows, len(x), len(y)), true
 			}
 		}
 	}
-	var out []edit
-	for _, s := range a {
-		out = append(out, edit{'-', s})
-	}
-	for _, s := range b {
-		out = append(out, edit{'+', s})
-	}
-	return out
+	return []Edit{{0, 0, len(x), OnlyA}, {len(x), 0, len(y), OnlyB}}, false
 }
 
-// step is where a path on diagonal k begins its round: one down from the diagonal
-// above, or one right from the one below.
-func step(furthest []int, limit, d, k int) int {
-	if k == -d || k != d && furthest[k+limit] < furthest[k+limit+2] {
-		return furthest[k+limit+2]
+// step is how far in x diagonal k comes by the dth edit, and which one that is:
+// what comes further, to put an event of y in or to leave one of x out.
+func step(rows [][]int, d, k int) (int, Op) {
+	if d == 0 {
+		return 0, Both
 	}
-	return furthest[k+limit] + 1
+	at := func(k int) int { return rows[d-1][k+d-1] }
+	if k == -d || k != d && at(k-1) < at(k+1) {
+		return at(k + 1), OnlyB
+	}
+	return at(k-1) + 1, OnlyA
 }
 
-func backtrack(a, b []string, rounds [][]int, limit, d int) []edit {
-	var back []edit
-	x, y := len(a), len(b)
-	for ; d >= 0; d-- {
-		k := x - y
-		from := step(rounds[d], limit, d, k)
-		fromY := from - k
-		for x > from && y > fromY {
-			x, y = x-1, y-1
-			back = append(back, edit{' ', a[x]})
+// walkBack reads the edits off the rows, from the ends of x and y.
+func walkBack(rows [][]int, i, j int) []Edit {
+	var edits []Edit
+	for d := len(rows) - 1; d >= 0; d-- {
+		start, op := step(rows, d, i-j)
+		edits = append(edits, Edit{start, start - (i - j), i - start, Both})
+		i, j = start, start-(i-j)
+		switch op {
+		case OnlyA:
+			i--
+		case OnlyB:
+			j--
+		default:
+			continue
 		}
-		if d == 0 {
-			break
-		}
-		if k == -d || k != d && rounds[d][k+limit] < rounds[d][k+limit+2] {
-			y--
-			back = append(back, edit{'+', b[y]})
-		} else {
-			x--
-			back = append(back, edit{'-', a[x]})
-		}
+		edits = append(edits, Edit{i, j, 1, op})
 	}
-	out := make([]edit, len(back))
-	for i, e := range back {
-		out[len(back)-1-i] = e
-	}
-	return out
+	slices.Reverse(edits)
+	return edits
 }
 
-// render prints the edits, leaving out what is far from a difference.
-func render(list []edit, context int) string {
-	near := make([]bool, len(list))
-	for i, e := range list {
-		if e.sign != ' ' {
-			for j := max(0, i-context); j <= min(len(list)-1, i+context); j++ {
-				near[j] = true
+// Equal tells whether there is no difference.
+func (d Difference) Equal() bool {
+	return !slices.ContainsFunc(d.Edits, func(e Edit) bool { return e.Op != Both })
+}
+
+// First is where the traces first differ: an index into each, which is the
+// trace's length if only the other goes on.
+func (d Difference) First() (a, b int) {
+	for _, e := range d.Edits {
+		if e.Op != Both {
+			return e.A, e.B
+		}
+	}
+	return len(d.A), len(d.B)
+}
+
+// String tells where the traces first differ and prints what does, "-" for an
+// event of A alone and "+" for one of B alone, between some that both have. It is
+// empty if the traces are equal.
+func (d Difference) String() string {
+	if d.Equal() {
+		return ""
+	}
+	a, b := d.First()
+	var out strings.Builder
+	fmt.Fprintf(&out, "first difference at event %d of %d, and %d of %d\n", a+1, len(d.A), b+1, len(d.B))
+	l := newLayout(d.A, d.B)
+	print := func(sign string, t sim.Trace) {
+		for _, e := range t {
+			fmt.Fprintf(&out, "%s %s\n", sign, l.line(e.Time.String(), e))
+		}
+	}
+	for i, e := range d.Edits {
+		switch e.Op {
+		case OnlyA:
+			print("-", d.A[e.A:e.A+e.N])
+		case OnlyB:
+			print("+", d.B[e.B:e.B+e.N])
+		case Both:
+			same := d.A[e.A : e.A+e.N]
+			before, behind := d.context, d.context
+			if i == 0 {
+				behind = 0
 			}
+			if i == len(d.Edits)-1 {
+				before = 0
+			}
+			if skip := e.N - before - behind; skip > 1 {
+				print(" ", same[:behind])
+				fmt.Fprintf(&out, "  ... %d events in both\n", skip)
+				same = same[e.N-before:]
+			}
+			print(" ", same)
 		}
 	}
-	var b strings.Builder
-	for i, e := range list {
-		switch {
-		case near[i]:
-			b.WriteByte(e.sign)
-			b.WriteString(e.text)
-			b.WriteByte('\n')
-		case i > 0 && near[i-1]:
-			b.WriteString("…\n")
-		}
-	}
-	return b.String()
+	return out.String()
 }

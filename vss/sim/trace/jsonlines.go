@@ -2,8 +2,8 @@ package trace
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -53,31 +53,51 @@ func JSONLines(w io.Writer, t sim.Trace) error {
 // maxLine bounds the length of a line that is read.
 const maxLine = 16 << 20
 
-// ReadJSONLines reads what [JSONLines] wrote. Text that is not UTF-8 comes back
-// with replacement characters.
+// A ReadError is a line that is no event.
+type ReadError struct {
+	Line int // from 1
+	Err  error
+}
+
+func (e *ReadError) Error() string { return fmt.Sprintf("trace: line %d: %v", e.Line, e.Err) }
+
+// Unwrap is what is wrong with the line.
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// ReadJSONLines reads what [JSONLines] wrote; a line that is no event is a
+// [*ReadError]. Members that it does not know are skipped, and empty lines. Text
+// that is not UTF-8 comes back with replacement characters.
 func ReadJSONLines(r io.Reader) (sim.Trace, error) {
 	var t sim.Trace
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, maxLine)
 	for n := 1; in.Scan(); n++ {
+		if len(bytes.TrimSpace(in.Bytes())) == 0 {
+			continue
+		}
 		var l line
-		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
-			return nil, fmt.Errorf("trace: line %d: %w", n, err)
+		err := json.Unmarshal(in.Bytes(), &l)
+		if err == nil {
+			t, err = l.addTo(t)
 		}
-		e := sim.Event{Seq: l.Seq, Time: time.Duration(l.Time), Actor: l.Actor, Kind: l.Kind, Rule: l.Rule}
-		for _, a := range l.Attrs {
-			if (a.Text == nil) == (a.Num == nil) {
-				return nil, fmt.Errorf("trace: line %d: attribute %q: %w", n, a.Key, errValue)
-			}
-			if a.Num != nil {
-				e.Attrs = append(e.Attrs, sim.N(a.Key, *a.Num))
-			} else {
-				e.Attrs = append(e.Attrs, sim.S(a.Key, *a.Text))
-			}
+		if err != nil {
+			return nil, &ReadError{n, err}
 		}
-		t = append(t, e)
 	}
 	return t, in.Err()
 }
 
-var errValue = errors.New("wants a text or a number")
+func (l line) addTo(t sim.Trace) (sim.Trace, error) {
+	e := sim.Event{Seq: l.Seq, Time: time.Duration(l.Time), Actor: l.Actor, Kind: l.Kind, Rule: l.Rule}
+	for _, a := range l.Attrs {
+		switch {
+		case (a.Text == nil) == (a.Num == nil):
+			return nil, fmt.Errorf("attribute %q: wants a text or a number", a.Key)
+		case a.Num != nil:
+			e.Attrs = append(e.Attrs, sim.N(a.Key, *a.Num))
+		default:
+			e.Attrs = append(e.Attrs, sim.S(a.Key, *a.Text))
+		}
+	}
+	return append(t, e), nil
+}

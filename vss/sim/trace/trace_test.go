@@ -2,8 +2,10 @@ package trace_test
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
+	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,117 +17,161 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim/trace"
 )
 
-func sample() sim.Trace {
-	return sim.Trace{
-		{Seq: 1, Actor: "h1/vmms", Kind: "vss/freeze", Rule: "R29", Attrs: []sim.Attr{sim.S("writer", "Microsoft Hyper-V VSS Writer")}},
-		{Seq: 2, Actor: "h1/vss/swprv", Kind: "provider/commit", Attrs: []sim.Attr{sim.N("snapshots", 2)}},
-		{Seq: 3, Time: 1500 * time.Millisecond, Actor: "h1/vmms", Kind: "vss/thaw", Attrs: []sim.Attr{sim.S("message", "")}},
-	}
-}
+var rewrite = flag.Bool("rewrite", false, "rewrite the files in testdata")
 
-func ExampleText() {
-	_ = trace.Text(os.Stdout, sample())
-	// Output:
-	//               0s  h1/vmms       vss/freeze writer="Microsoft Hyper-V VSS Writer"  [R29]
-	//                   h1/vss/swprv  provider/commit snapshots=2
-	//             1.5s  h1/vmms       vss/thaw message=""
-}
-
-func ExampleJSONLines() {
-	_ = trace.JSONLines(os.Stdout, sample()[:1])
-	// Output:
-	// {"seq":1,"ns":0,"actor":"h1/vmms","kind":"vss/freeze","rule":"R29","attrs":[{"key":"writer","text":"Microsoft Hyper-V VSS Writer"}]}
-}
-
-func ExampleDiff() {
-	a := sample()
-	b := append(sim.Trace{a[0], {Actor: "h1/vmms", Kind: "fault"}}, a[2])
-	fmt.Print(trace.Diff(a, b, trace.Options{Context: 1}))
-	// Output:
-	//           0s  h1/vmms                      vss/freeze writer="Microsoft Hyper-V VSS Writer"  [R29]
-	// -          0s  h1/vss/swprv                 provider/commit snapshots=2
-	// +          0s  h1/vmms                      fault
-	//          1.5s  h1/vmms                      vss/thaw message=""
-}
-
-func drawTrace(t *rapid.T, name string) sim.Trace {
-	n := rapid.IntRange(0, 12).Draw(t, name)
-	out := make(sim.Trace, n)
-	for i := range out {
-		out[i] = sim.Event{Seq: uint64(i + 1), Actor: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "actor"), Kind: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "kind")}
-		if rapid.Bool().Draw(t, "attr") {
-			out[i].Attrs = []sim.Attr{sim.S("s", rapid.String().Draw(t, "text")), sim.N("n", rapid.Int64().Draw(t, "number"))}
+// golden compares got with a file.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *rewrite {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return out
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+// backup is a run with all that a renderer has to show.
+func backup() sim.Trace {
+	const guest = "h1/sql01/guest"
+	n := uint64(0)
+	at := time.Duration(0)
+	var t sim.Trace
+	add := func(actor, kind, rule string, attrs ...sim.Attr) {
+		n++
+		t = append(t, sim.Event{Seq: n, Time: at, Actor: actor, Kind: kind, Rule: rule, Attrs: attrs})
+	}
+	add("h1/vss", "vss/prepare", "", sim.S("writer", "Microsoft Hyper-V VSS Writer"))
+	add("h1/vmms", "hyperv/method", "R17", sim.S("vm", "sql01"), sim.S("method", "child"))
+	add("h1/vmms", "hyperv/method", "R18", sim.S("vm", "files01"), sim.S("method", "saved"), sim.S("reason", "service stopped"))
+	at = 1500 * time.Millisecond
+	add(guest+"/ledger", "vss/freeze", "R29")
+	add("h1", "panic", "", sim.S("value", "line one\nline \"two\""), sim.S("empty", ""), sim.N("code", -1))
+	at = time.Minute
+	add("h1/vss/swprv", "provider/commit", "", sim.N("snapshots", 2))
+	add(guest+"/ledger", "vss/thaw", "R30", sim.S("grüße", "日本"))
+	add("h1/"+strings.Repeat("deep/", 10)+"end", "a/kind/with/a/name/longer/than/its/column", "R99", sim.S("text", strings.Repeat("x", 80)))
+	add("h1", "idle", "")
+	return t
+}
+
+func TestText(t *testing.T) {
+	var b strings.Builder
+	if err := trace.Text(&b, backup()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "backup.txt", b.String())
+	if err := trace.Text(&b, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJSONLines(t *testing.T) {
+	var b strings.Builder
+	if err := trace.JSONLines(&b, backup()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "backup.jsonl", b.String())
+}
+
+// failing is a file that is full.
+type failing struct{}
+
+var errFull = errors.New("the disk is full")
+
+func (failing) Write([]byte) (int, error) { return 0, errFull }
+
+func TestWriteErrors(t *testing.T) {
+	long := make(sim.Trace, 1000)
+	for _, events := range []sim.Trace{backup(), long} {
+		if err := trace.Text(failing{}, events); err != errFull {
+			t.Errorf("Text: %v", err)
+		}
+		if err := trace.JSONLines(failing{}, events); err != errFull {
+			t.Errorf("JSONLines: %v", err)
+		}
+	}
+}
+
+func drawTrace(rt *rapid.T, name string, most int) sim.Trace {
+	event := rapid.Custom(func(rt *rapid.T) sim.Event {
+		e := sim.Event{
+			Time:  time.Duration(rapid.IntRange(0, 2).Draw(rt, "time")),
+			Actor: rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "actor"),
+			Kind:  rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "kind"),
+		}
+		if rapid.IntRange(0, 3).Draw(rt, "rare") == 0 {
+			e.Rule = "R1"
+			e.Attrs = []sim.Attr{sim.S("s", rapid.String().Draw(rt, "text")), sim.N("n", rapid.Int64().Draw(rt, "number")), sim.S("s", "again")}
+		}
+		return e
+	})
+	t := sim.Trace(rapid.SliceOfN(event, 0, most).Draw(rt, name))
+	for i := range t {
+		t[i].Seq = uint64(i + 1)
+	}
+	return t
 }
 
 func TestJSONLinesReadBack(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		want := drawTrace(t, "events")
+	rapid.Check(t, func(rt *rapid.T) {
+		want := drawTrace(rt, "events", 20)
 		var b bytes.Buffer
 		if err := trace.JSONLines(&b, want); err != nil {
-			t.Fatal(err)
+			rt.Fatal(err)
 		}
 		got, err := trace.ReadJSONLines(&b)
-		if err != nil || len(got) != len(want) || got.Digest() != want.Digest() {
-			t.Errorf("read back %v, %v (-want +got):\n%s", got, err, cmp.Diff(want, got))
+		if err != nil || got.Digest() != want.Digest() || !cmp.Equal(got, want) && len(want) > 0 {
+			rt.Errorf("read back %v, %v (-want +got):\n%s", got, err, cmp.Diff(want, got))
 		}
 	})
 }
 
-// TestDiffIsAnEditScript: what is common and what is only in the first make the
-// first run, and likewise the second.
-func TestDiffIsAnEditScript(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := drawTrace(t, "first"), drawTrace(t, "second")
-		d := trace.Diff(a, b, trace.Options{Context: 100})
-		if d == "" {
-			if len(a) != len(b) || a.String() != b.String() {
-				t.Fatalf("no difference between\n%v\nand\n%v", a, b)
-			}
-			return
+func TestReadJSONLinesRefuses(t *testing.T) {
+	good := `{"seq":1,"ns":5,"actor":"a","kind":"k","future":{"x":[]}}` + "\n\n"
+	for _, c := range []struct {
+		text string
+		line int
+	}{
+		{good, 0},
+		{good + good, 0},
+		{good + "x", 3},
+		{good + "{}{}", 3},
+		{good + `{"seq":-1}`, 3},
+		{good + `{"ns":1.5}`, 3},
+		{good + `{"attrs":{}}`, 3},
+		{good + `{"attrs":[{"key":"k"}]}`, 3},
+		{good + `{"attrs":[{"key":"k","text":"t","num":1}]}`, 3},
+		{good + `{"attrs":[{"key":"k","num":1e99}]}`, 3},
+		{`{"seq":1`, 1},
+	} {
+		_, err := trace.ReadJSONLines(strings.NewReader(c.text))
+		var bad *trace.ReadError
+		if errors.As(err, &bad) != (c.line > 0) || bad != nil && bad.Line != c.line || (err == nil) != (c.line == 0) {
+			t.Errorf("%q: %v", c.text, err)
 		}
-		var first, second strings.Builder
-		for line := range strings.Lines(d) {
-			if line[0] != '+' {
-				first.WriteString(line[1:])
-			}
-			if line[0] != '-' {
-				second.WriteString(line[1:])
-			}
+		if bad != nil && (bad.Unwrap() == nil || !strings.HasPrefix(err.Error(), "trace: line ")) {
+			t.Errorf("%q: %v", c.text, err)
 		}
-		if first.String() != a.String() || second.String() != b.String() {
-			t.Errorf("the difference of\n%v\nand\n%v\nis\n%s", a, b, d)
-		}
-	})
-}
-
-func TestDiffIgnoresTimes(t *testing.T) {
-	a, b := sample(), sample()
-	b[0].Time = time.Hour
-	if d := trace.Diff(a, b, trace.Options{IgnoreTime: true}); d != "" {
-		t.Errorf("a difference: %s", d)
 	}
-	if d := trace.Diff(a, b, trace.Options{}); d == "" {
-		t.Error("no difference")
+	if _, err := trace.ReadJSONLines(brokenReader{}); err != errFull {
+		t.Errorf("a broken reader: %v", err)
 	}
 }
 
-func TestDiffOfLongRunsIsBounded(t *testing.T) {
-	var a, b sim.Trace
-	for i := range 3000 {
-		a = append(a, sim.Event{Actor: "a", Kind: fmt.Sprint("only here ", i)})
-		b = append(b, sim.Event{Actor: "b", Kind: fmt.Sprint("only there ", i)})
-	}
-	if n := strings.Count(trace.Diff(a, b, trace.Options{}), "\n"); n != 6000 {
-		t.Errorf("%d lines", n)
-	}
-}
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errFull }
 
 func FuzzReadJSONLines(f *testing.F) {
 	var b bytes.Buffer
-	if err := trace.JSONLines(&b, sample()); err != nil {
+	if err := trace.JSONLines(&b, backup()); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
