@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/shadowsim/shadowsim/vss"
@@ -26,6 +27,7 @@ type app struct {
 	rest    time.Duration // until its first step of this run
 	due     time.Duration // of its next step
 	sub     *vss.Subscription
+	ended   bool // it crashed
 }
 
 // load makes the applications of the programs in the system record. A program
@@ -167,11 +169,14 @@ func (a *app) inTurn(ctx context.Context, fn func(ctx context.Context) error) er
 }
 
 func (a *app) crash() {
+	a.ended = true
 	a.started.Set()
 	if a.sub != nil && !a.machine.Ended() {
 		a.sub.Unsubscribe()
 	}
 }
+
+func numbered(name string, n int) string { return name + "#" + strconv.Itoa(n) }
 
 func (m *Machine) programEvent(name, state string, err error) {
 	attrs := []sim.Attr{sim.S("program", name), sim.S("state", state)}

@@ -96,7 +96,6 @@ func (d *Drive) DeleteShadow(_ context.Context, id [16]byte) error {
 		return d.fail("DeleteShadow", err)
 	}
 	d.shadows.list = slices.Delete(d.shadows.list, i, i+1)
-	d.shadows.measured(0)
 	return nil
 }
 
@@ -137,8 +136,7 @@ func (d *Drive) Shadows() [][16]byte {
 // a diff area is full ("volsnap" events 25 and 36).
 func (d *Drive) SetDiffArea(limit int64) {
 	d.shadows.limit = max(limit, 0)
-	d.shadows.measured(0)
-	d.makeRoom(d.shadows.limit)
+	d.trim()
 }
 
 // DiffArea returns how many bytes differ between each shadow copy and the next,
@@ -163,23 +161,27 @@ func (d *Drive) DiffArea() (used, limit int64) {
 	return used, d.shadows.limit
 }
 
-func (s *shadowList) measured(used int64) { s.used, s.dirty = used, 0 }
-
-// makeRoom drops the oldest shadow copies when n more written bytes have filled
-// the diff area. What was written since the last measurement bounds its use from
-// above, so most writes measure nothing.
+// makeRoom takes note of n written bytes. What was written since the last
+// measurement bounds the use of the diff area from above, so most writes measure
+// nothing.
 func (d *Drive) makeRoom(n int64) {
 	s := &d.shadows
 	if s.limit == 0 || len(s.list) == 0 {
 		return
 	}
-	if s.dirty += n; s.used+s.dirty <= s.limit {
-		return
+	if s.dirty += n; s.used+s.dirty > s.limit {
+		d.trim()
 	}
+}
+
+// trim measures the diff area and drops the oldest shadow copies while it is too
+// full.
+func (d *Drive) trim() {
+	s := &d.shadows
 	for {
 		used, limit := d.DiffArea()
-		s.measured(used)
-		if used <= limit || len(s.list) == 0 {
+		s.used, s.dirty = used, 0
+		if limit == 0 || used <= limit || len(s.list) == 0 {
 			return
 		}
 		lost := s.list[0].id

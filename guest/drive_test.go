@@ -104,6 +104,23 @@ func TestTheKernelEndsAHold(t *testing.T) {
 	if !d.Held() {
 		t.Error("the first hold's timer ended the second hold")
 	}
+	d.Release()
+
+	// Not even if the first one was so short that its timer never began.
+	b.must(b.as(m, func(ctx context.Context) error {
+		if err := d.FlushAndHold(ctx); err != nil {
+			return err
+		}
+		d.Release()
+		if err := sim.Sleep(ctx, 6*time.Second); err != nil {
+			return err
+		}
+		return d.FlushAndHold(ctx)
+	}))
+	b.advance(6 * time.Second)
+	if !d.Held() {
+		t.Error("a hold that was over at once ended the next one")
+	}
 }
 
 func TestDriveFaults(t *testing.T) {
@@ -281,12 +298,30 @@ func TestDiffArea(t *testing.T) {
 	if lost := b.world.Trace().Select("guest/shadow-lost"); len(lost) != 1 || lost[0].Get("volume") != "D:" {
 		t.Errorf("lost: %v", lost)
 	}
-	d.SetDiffArea(128 << 10)
-	if err := d.CreateShadow(t.Context(), [16]byte{3}); vss.HRESULTOf(err) != vss.ErrInsufficientStorage {
+	d.SetDiffArea(100 << 10)
+	if got := d.Shadows(); len(got) != 0 {
+		t.Errorf("%x is left where there is no room", got)
+	}
+
+	// A copy that is deleted does not make the others' share forgotten.
+	d.SetDiffArea(0)
+	third, fourth := shadow(b, d, 3), shadow(b, d, 4)
+	d.SetDiffArea(130 << 10)
+	write(1)
+	write(2)
+	b.must(d.DeleteShadow(t.Context(), third))
+	write(3)
+	if got := d.Shadows(); len(got) != 0 {
+		t.Errorf("%x is left, of %x", got, fourth)
+	}
+	d.SetDiffArea(64 << 10)
+	shadow(b, d, 5)
+	write(1)
+	if err := d.CreateShadow(t.Context(), [16]byte{6}); vss.HRESULTOf(err) != vss.ErrInsufficientStorage {
 		t.Errorf("no room: %v", err)
 	}
 	d.SetDiffArea(0)
-	if err := d.CreateShadow(t.Context(), [16]byte{3}); err != nil {
+	if err := d.CreateShadow(t.Context(), [16]byte{6}); err != nil {
 		t.Errorf("without a limit: %v", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"strconv"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/vss"
@@ -69,11 +68,14 @@ func run(ctx context.Context, c Config, begin func(ctx context.Context, m *Machi
 	err := within(ctx, c.Parent, func(ctx context.Context) error {
 		m.actor = c.Parent.Child("guest")
 		m.path = m.actor.Path()
-		if err := begin(ctx, m); err != nil {
-			m.actor.Kill()
-			return err
+		err := begin(ctx, m)
+		if err == nil && m.Ended() {
+			err = m.fail("Boot", ErrEnded)
 		}
-		return nil
+		if err != nil {
+			m.actor.Kill()
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -161,5 +163,3 @@ func (m *Machine) attrs() []sim.Attr {
 	return []sim.Attr{sim.S("os", string(m.system.OS)), sim.S("computer", m.system.ComputerName),
 		sim.N("volumes", len(m.drives)), sim.N("programs", len(m.apps))}
 }
-
-func numbered(name string, n int) string { return name + "#" + strconv.Itoa(n) }

@@ -51,7 +51,7 @@ func (m *Machine) Shutdown(ctx context.Context) error {
 	return m.stop(ctx, "Shutdown", func(ctx context.Context) error {
 		for _, a := range m.apps {
 			s, ok := a.code.(Stopper)
-			if !ok {
+			if !ok || a.ended {
 				continue
 			}
 			err := a.actor.Call(ctx, "stop", func(ctx context.Context) error { return s.Stop(ctx, &a.env) })

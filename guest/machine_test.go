@@ -260,6 +260,59 @@ func TestProgramsFailAlone(t *testing.T) {
 	b.must(m.Shutdown(t.Context()))
 }
 
+// A mortal ledger crashes after some steps.
+type mortal struct {
+	*ledger.Ledger
+	steps int
+}
+
+func (l *mortal) Step(ctx context.Context, e *guest.Env) (time.Duration, error) {
+	if l.steps--; l.steps < 0 {
+		return 0, errors.New("segmentation fault")
+	}
+	return l.Ledger.Step(ctx, e)
+}
+
+// A program that crashes is no writer any more, and later backups do without.
+func TestCrashEndsTheWriter(t *testing.T) {
+	b := newRig(t)
+	b.Catalog = guest.Catalog{ledger.Name: func(p guest.Program) (guest.Application, error) {
+		l, err := ledger.New(p)
+		return &mortal{l.(*ledger.Ledger), 5}, err
+	}}
+	m := b.boot()
+	if n := len(m.VSS().Writers()); n != 1 {
+		t.Fatalf("%d writers", n)
+	}
+	b.advance(time.Second)
+	if got := states(b.world)["ledger"]; got != "crashed" || len(m.VSS().Writers()) != 0 {
+		t.Errorf("the ledger %s, %d writers", got, len(m.VSS().Writers()))
+	}
+	s := b.snapshot(m)
+	if verdict, report := ledger.Check(b.copyOf(s, "D:"), b.copyOf(s, "E:")); verdict != ledger.Crash || report.Last != 5 {
+		t.Errorf("%v: %v", verdict, report)
+	}
+}
+
+// A program that is dead is not asked to stop.
+func TestShutdownWithoutTheDead(t *testing.T) {
+	b := newRig(t)
+	m := b.boot()
+	b.world.Find("h1/sql01/guest/ledger").Kill()
+	b.must(m.Shutdown(t.Context()))
+	if got := states(b.world)["ledger"]; got != "started" {
+		t.Errorf("the ledger %s", got)
+	}
+}
+
+// A power failure while the programs start leaves no machine.
+func TestDeathDuringABoot(t *testing.T) {
+	b := newRig(t, sim.Plan("disk/read on=h1/sql01/guest/D: kill=h1/sql01/guest"))
+	_, err := guest.Boot(t.Context(), b.Config)
+	wantReason(t, err, guest.ErrEnded)
+	b.boot()
+}
+
 func TestPauseStopsTheClockOfPrograms(t *testing.T) {
 	b := newRig(t)
 	m := b.boot()
@@ -359,9 +412,17 @@ func TestSaveThatIsGivenUp(t *testing.T) {
 		t.Fatalf("%v, ended %v, paused %v", err, m.Ended(), m.Paused())
 	}
 	m.Continue()
+	count := func() byte {
+		r, _ := m.Memory().Region("slow")
+		n := make([]byte, 1)
+		_, err := r.ReadAt(n, 0)
+		b.must(err)
+		return n[0]
+	}
+	before := count()
 	b.advance(10 * time.Second)
-	if got := states(b.world)["slow"]; got != "started" {
-		t.Errorf("the program %s", got)
+	if got := states(b.world)["slow"]; got != "started" || count() < before+6 {
+		t.Errorf("the program %s, and counted from %d to %d", got, before, count())
 	}
 	if _, err := m.Save(t.Context()); err != nil {
 		t.Errorf("a later save: %v", err)
@@ -405,7 +466,7 @@ func TestSaveAndResumeChangeNothing(t *testing.T) {
 		seed := rapid.Uint64Range(0, 99).Draw(rt, "seed")
 		steps := rapid.SliceOfN(rapid.IntRange(0, int(time.Second)), 1, 6).Draw(rt, "runs")
 		downtime := rapid.SampledFrom([]time.Duration{0, 0, time.Minute}).Draw(rt, "downtime")
-		pause := rapid.Bool().Draw(rt, "pause first")
+		pause := rapid.SampledFrom([]string{"no", "and save", "and go on"}).Draw(rt, "pause first")
 
 		total := time.Duration(0)
 		b := newRig(t, sim.Seed(seed))
@@ -413,9 +474,12 @@ func TestSaveAndResumeChangeNothing(t *testing.T) {
 		for _, d := range steps {
 			b.advance(time.Duration(d))
 			total += time.Duration(d)
-			if pause {
+			if pause != "no" {
 				m.Pause()
 				b.advance(downtime)
+			}
+			if pause == "and go on" {
+				m.Continue()
 			}
 			image, err := m.Save(t.Context())
 			b.must(err)

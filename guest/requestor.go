@@ -31,7 +31,8 @@ const DefaultTimeout = 15 * time.Minute
 
 // SnapshotOptions is what the host asks for.
 type SnapshotOptions struct {
-	// Timeout is how long the guest may take; 0 is [DefaultTimeout].
+	// Timeout is how long the guest may take, by its own clock, which stands still
+	// while it is paused; 0 is [DefaultTimeout].
 	Timeout time.Duration
 	// Copy makes writers leave their logs and backup history alone. A full backup
 	// lets them truncate logs.

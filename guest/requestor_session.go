@@ -49,13 +49,6 @@ type backupSession struct {
 // backup is told to stop and undoes itself while nobody waits.
 func (r *sessionRunner) run(ctx context.Context, o SnapshotOptions, work backup) (*Snapshot, error) {
 	s := &backupSession{runner: r, work: work}
-	if host := sim.Self(ctx); host != nil {
-		returned := host.OnKill(r.machine.actor, "host lost", func(context.Context) error {
-			s.stop(ErrAborted)
-			return nil
-		})
-		defer returned()
-	}
 	err := r.call(ctx, "Snapshot", func(ctx context.Context) error {
 		if r.current != nil {
 			return r.fail(ErrBusy)
@@ -68,7 +61,7 @@ func (r *sessionRunner) run(ctx context.Context, o SnapshotOptions, work backup)
 		return s.result, nil
 	}
 	if r.current == s && !r.machine.Ended() {
-		if !r.actor.Dead() {
+		if !r.actor.Dead() { // the caller is dead, or its context has ended
 			s.stop(ErrAborted)
 		} else if late := r.machine.call(ctx, "Snapshot", s.over.Wait); late == nil {
 			err = r.fail(fmt.Errorf("%w: %w", ErrNotRunning, err))

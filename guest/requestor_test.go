@@ -393,6 +393,9 @@ func TestWriterFailureIsNamed(t *testing.T) {
 		if logged := b.world.Trace().Select("guest/event"); len(logged) != 1 || logged[0].Get("id") != "23" {
 			t.Errorf("%s: event log %v", event, logged)
 		}
+		if event == "prepare-backup" && len(b.world.Trace().Select("requester/DoSnapshotSet")) > 0 {
+			t.Error("the backup goes on although a writer has refused it")
+		}
 		b.settled(m)
 		_, before := ledger.Check(b.volume(1), b.volume(2))
 		b.advance(time.Second)
@@ -469,6 +472,42 @@ func TestAbort(t *testing.T) {
 			b.world.Heal()
 			b.snapshot(m)
 		})
+	}
+}
+
+// An abort may come at any turn of the world.
+func TestAbortAtAnyTurn(t *testing.T) {
+	aborted := 0
+	for i := range 200 {
+		turns := i / 5
+		b := newRig(t, sim.Seed(uint64(i%5)), sim.Plan("vss/post-snapshot delay=1h"))
+		m := b.boot()
+		r := b.requestor(m)
+		err := b.world.Do(t.Context(), func(ctx context.Context) error {
+			host := sim.Go(ctx, "host", func(ctx context.Context) error {
+				_, err := r.Snapshot(ctx, guest.SnapshotOptions{Timeout: 2 * time.Hour})
+				return err
+			})
+			for range turns {
+				if err := sim.Yield(ctx); err != nil {
+					return err
+				}
+			}
+			if err := r.Abort(ctx); err != nil || sim.Now(ctx) != 0 {
+				t.Errorf("seed %d, after %d turns: aborted at %v: %v", i%5, turns, sim.Now(ctx), err)
+			}
+			return host.Wait(ctx)
+		})
+		if errors.Is(err, guest.ErrAborted) && b.world.Now() == 0 {
+			aborted++
+			b.settled(m)
+		} else if err != nil || turns > 10 {
+			t.Errorf("seed %d, after %d turns: %v at %v", i%5, turns, err, b.world.Now())
+		}
+		b.must(b.world.Close())
+	}
+	if aborted < 150 {
+		t.Errorf("%d backups were aborted", aborted)
 	}
 }
 

@@ -133,7 +133,7 @@ func Check(data, log io.ReaderAt) (Consistency, Report) {
 	case problem != nil:
 		r.Balances, r.Problems = nil, []Problem{*problem}
 		return Torn, r
-	case im.log.closed && im.data.applied+1 == im.log.first && im.replayed == 0:
+	case im.log.closed && im.data.applied+1 == im.log.first:
 		return Application, r
 	}
 	return Crash, r

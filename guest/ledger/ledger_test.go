@@ -130,8 +130,11 @@ func TestWriteErrors(t *testing.T) {
 			}
 			r.advance(time.Second)
 			r.world.Heal()
-			_, err := r.backup(m)
+			s, err := r.backup(m)
 			r.must(err)
+			if verdict, report := ledger.Check(r.copies(s)); verdict != ledger.Application {
+				t.Errorf("%s write %d: the backup is %v: %v", volume, n, verdict, report)
+			}
 			for i, at := range r.seen {
 				if verdict, report := ledger.Check(at.data, at.log); verdict == ledger.Torn && i >= 4 {
 					t.Fatalf("%s write %d, instant %d: %v", volume, n, i, report)
