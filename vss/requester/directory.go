@@ -31,6 +31,15 @@ func (d *Directory) Close() error { return d.root.Close() }
 // Open opens a file or directory for reading.
 func (d *Directory) Open(name string) (fs.File, error) { return d.root.FS().Open(name) }
 
+// Stat describes a file or directory, or what a link leads to.
+func (d *Directory) Stat(name string) (fs.FileInfo, error) { return fs.Stat(d.root.FS(), name) }
+
+// Lstat describes a file, a directory or a link.
+func (d *Directory) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(d.root.FS(), name) }
+
+// ReadLink returns the target of a link.
+func (d *Directory) ReadLink(name string) (string, error) { return fs.ReadLink(d.root.FS(), name) }
+
 // Create makes an empty file or empties the one that is there.
 func (d *Directory) Create(name string) (io.WriteCloser, error) {
 	return d.root.Create(filepath.FromSlash(name))

@@ -140,7 +140,7 @@ func (m *Memory) Open(name string) (fs.File, error) {
 	if n == nil || n.mode&fs.ModeSymlink != 0 {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	f := &memoryFile{info: memoryInfo{path.Base(name), n}}
+	f := &memoryFile{info: memoryInfo{path.Base(name), n}, size: n.size}
 	if n.mode.IsDir() {
 		return &memoryDir{memoryFile: f, entries: n.entries()}, nil
 	}
@@ -266,6 +266,55 @@ func (w *memoryWriter) Close() error { return nil }
 type memoryFile struct {
 	*io.SectionReader
 	info memoryInfo
+	size int64 // when it was opened
+}
+
+// WriteTo writes the rest of the file to w. When w can be positioned and sized,
+// and stands at its end, pages that are not there are skipped, so that a sparse
+// file stays one.
+func (f *memoryFile) WriteTo(w io.Writer) (int64, error) {
+	to, ok := w.(io.WriteSeeker)
+	resize := resizer(w)
+	if !ok || resize == nil || !atEnd(to) {
+		return io.Copy(w, f.SectionReader)
+	}
+	base, err := to.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	begin, _ := f.Seek(0, io.SeekCurrent)
+	n := f.info.n
+	for _, at := range slices.Sorted(maps.Keys(n.pages)) {
+		from, end := max(at*pageSize, begin), min((at+1)*pageSize, f.size)
+		if from >= end {
+			continue
+		}
+		if _, err := to.Seek(base+from-begin, io.SeekStart); err != nil {
+			return 0, err
+		}
+		if _, err := to.Write(n.pages[at][from-at*pageSize : end-at*pageSize]); err != nil {
+			return 0, err
+		}
+	}
+	_, _ = f.Seek(0, io.SeekEnd)
+	return f.size - begin, resize(base + f.size - begin)
+}
+
+// resizer finds the method that makes what is written to longer or shorter.
+func resizer(w io.Writer) func(int64) error {
+	switch w := w.(type) {
+	case interface{ Truncate(int64) error }:
+		return w.Truncate
+	case interface{ Resize(int64) error }:
+		return w.Resize
+	}
+	return nil
+}
+
+func atEnd(s io.Seeker) bool {
+	at, err := s.Seek(0, io.SeekCurrent)
+	end, err2 := s.Seek(0, io.SeekEnd)
+	return err == nil && err2 == nil && at == end
 }
 
 func (f *memoryFile) Stat() (fs.FileInfo, error) { return f.info, nil }

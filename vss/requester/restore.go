@@ -1,15 +1,13 @@
 package requester
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
+	"path"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
-	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // A Restore is a restore that can be run, from what a [Backup] left in its
@@ -25,6 +23,10 @@ type Restore struct {
 	// NewTarget sends the files of a file set to another directory. The writer
 	// must support it.
 	NewTarget func(w *vss.WriterMetadata, c *vss.ComponentInfo, set vss.FileSet) (dir string, ok bool)
+
+	// Environment holds the variables that paths of writers may name, with the
+	// values they had in the backup.
+	Environment map[string]string
 }
 
 // A Report is what a restore did.
@@ -43,12 +45,16 @@ type RestoredComponent struct {
 	Err    error // why not all of them
 }
 
-// Run restores what is chosen. Each component's files are all put back, or the
-// writer is told that they are not; a writer that refused in PreRestore keeps its
-// files as they are. When a component or a writer failed, Run returns the report
-// and an error.
+// Run restores what is chosen. A component's files are all put back, or the
+// writer is told that they are not: nothing is written before all of them are
+// found and have their place. A writer that refused in PreRestore keeps its files
+// as they are. When a component or a writer failed, Run returns the report and an
+// error.
 //
-// Components of a writer that is not running are restored as plain files.
+// Components of a writer that is not running, or that wants no part in restores,
+// are restored as plain files. The files go where the requester sends them, else
+// where the writer does by its restore target or method. A method that waits for
+// the next start of the computer puts them in their place at once.
 func (r *Restore) Run(ctx context.Context) (*Report, error) {
 	j := &restoreJob{Restore: r, report: &Report{}}
 	err := inProcess(ctx, r.Service, "restore", j.run)
@@ -58,279 +64,107 @@ func (r *Restore) Run(ctx context.Context) (*Report, error) {
 // A restoreJob is a restore that runs.
 type restoreJob struct {
 	*Restore
-	bc     *vss.BackupComponents
-	items  []*item
-	report *Report
+	bc      *vss.BackupComponents
+	places  *places
+	items   []*item
+	writers instances // running ones that take part
+	report  *Report
 }
 
 // An item is a component that is restored.
 type item struct {
 	RestoredComponent
-	members   []*vss.ComponentInfo
-	writer    *vss.WriterMetadata
-	withEvent bool              // its writer runs and takes part
-	targets   map[string]string // new directories, by file set
+	writer   *vss.WriterMetadata // as it was backed up
+	sets     []*destination
+	excludes []vss.FileSpec
+	instance guid.GUID // the running writer that takes part; null if none does
+	target   vss.RestoreTarget
+}
+
+// A destination is a file set that is restored, its paths in their one form.
+type destination struct {
+	vss.FileSet
+	spec      vss.FileSpec // in the writer's words
+	newTarget string       // where the requester sends it
 }
 
 func (j *restoreJob) run(ctx context.Context) error {
-	document, err := fs.ReadFile(j.Source, DocumentName)
+	document, err := j.Source.Open(DocumentName)
 	if err != nil {
-		return &Error{Phase: "load", On: DocumentName, Err: err}
+		return phase("load", DocumentName, err)
 	}
+	defer func() { _ = document.Close() }()
 	bc, err := j.Service.CreateBackupComponents(ctx)
 	if err != nil {
-		return &Error{Phase: "CreateBackupComponents", Err: err}
+		return phase("CreateBackupComponents", "", err)
 	}
-	j.bc = bc
-	defer func() { _ = bc.Release(ctx) }()
-	err = first("Initialize",
-		func() error { return bc.InitializeForRestore(ctx, bytes.NewReader(document)) },
+	j.bc, j.places, j.writers = bc, newPlaces(j.Service, j.Environment), make(instances)
+	err = inOrder("Initialize",
+		func() error { return bc.InitializeForRestore(ctx, document) },
 		func() error { return bc.GatherWriterMetadata(ctx) },
 	)
-	if err != nil {
+	if err == nil {
+		err = j.all(ctx)
+	}
+	return also(err, phase("Release", "", bc.Release(ctx)))
+}
+
+func (j *restoreJob) all(ctx context.Context) error {
+	if err := j.choose(ctx); err != nil {
 		return err
 	}
-	for _, phase := range []func(context.Context) error{j.choose, j.preRestore, j.putBack, j.postRestore} {
-		if err := phase(ctx); err != nil {
-			return err
-		}
+	if err := j.preRestore(ctx); err != nil {
+		return also(err, j.verdict())
 	}
-	return j.verdict()
+	j.putBack(ctx)
+	after := context.WithoutCancel(ctx) // the writers hear how it went in any case
+	err := j.tell(after)
+	if err == nil {
+		err = j.postRestore(after)
+	}
+	return also(err, j.verdict())
 }
 
 // stored reads the metadata documents of the backup, by writer instance.
 func (j *restoreJob) stored() (map[guid.GUID]*vss.WriterMetadata, error) {
 	entries, err := fs.ReadDir(j.Source, WritersName)
 	if err != nil {
-		return nil, &Error{Phase: "load", On: WritersName, Err: err}
+		return nil, phase("load", WritersName, err)
 	}
 	out := make(map[guid.GUID]*vss.WriterMetadata)
 	for _, e := range entries {
-		data, err := fs.ReadFile(j.Source, WritersName+"/"+e.Name())
-		if err != nil {
-			return nil, &Error{Phase: "load", On: e.Name(), Err: err}
+		if path.Ext(e.Name()) != ".xml" {
+			continue
 		}
-		m, err := vss.ReadWriterMetadata(bytes.NewReader(data))
+		m, err := readMetadata(j.Source, WritersName+"/"+e.Name())
 		if err != nil {
-			return nil, &Error{Phase: "load", On: e.Name(), Err: err}
+			return nil, phase("load", e.Name(), err)
 		}
 		out[m.Identity.InstanceID] = m
 	}
 	return out, nil
 }
 
-// choose selects components for the restore.
-func (j *restoreJob) choose(ctx context.Context) error {
-	stored, err := j.stored()
+func readMetadata(fsys fs.FS, name string) (*vss.WriterMetadata, error) {
+	f, err := fsys.Open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n, err := j.bc.GetWriterComponentsCount()
-	if err != nil {
-		return &Error{Phase: "SetSelectedForRestore", Err: err}
-	}
-	for i := range n {
-		w, err := j.bc.GetWriterComponents(i)
-		if err != nil {
-			return &Error{Phase: "SetSelectedForRestore", Err: err}
-		}
-		m := stored[w.InstanceID]
-		if m == nil {
-			return &Error{Phase: "load", On: guid.String(w.WriterID), Err: ErrNoMetadata}
-		}
-		if err := j.chooseOf(ctx, m, w); err != nil {
-			return err
-		}
-	}
-	if len(j.items) == 0 {
-		return &Error{Phase: "SetSelectedForRestore", Err: ErrNothing}
-	}
-	return nil
+	m, err := vss.ReadWriterMetadata(f)
+	return m, errors.Join(err, f.Close())
 }
 
-// ErrNoMetadata is a backup that lacks the metadata document of a writer.
-var ErrNoMetadata = errors.New("the backup has no metadata document of the writer")
-
-func (j *restoreJob) chooseOf(ctx context.Context, m *vss.WriterMetadata, w *vss.WriterRecord) error {
-	tree := vss.NewComponentTree(m.Components)
-	for _, r := range w.Components {
-		info := m.Component(r.ComponentKey)
-		if info == nil {
-			return &Error{Phase: "load", On: r.FullPath(), Err: ErrNoMetadata}
-		}
-		if j.Select != nil && !j.Select(m, info) {
-			continue
-		}
-		it := &item{writer: m, members: []*vss.ComponentInfo{info}, targets: make(map[string]string)}
-		it.ComponentChoice = choice(m, info)
-		it.Writer, it.Caption = m.Identity.FriendlyName, info.Caption
-		for _, key := range tree.Members(r.ComponentKey) {
-			it.members = append(it.members, m.Component(key))
-		}
-		if err := j.selectItem(ctx, it); err != nil {
-			return &Error{Phase: "SetSelectedForRestore", On: r.FullPath(), Err: err}
-		}
-		j.items = append(j.items, it)
-	}
-	return nil
-}
-
-// selectItem tells the service of a choice, and of new places for its files.
-func (j *restoreJob) selectItem(ctx context.Context, it *item) error {
-	it.withEvent = it.writer.Restore != nil && it.writer.Restore.WriterRestore != vss.WriterRestoreNever
-	if it.withEvent {
-		err := j.bc.SetSelectedForRestore(ctx, it.ComponentChoice, true)
-		if errors.Is(err, vss.ErrObjectNotFound) {
-			it.withEvent = false
-		} else if err != nil {
-			return err
-		}
-	}
-	if j.NewTarget == nil {
-		return nil
-	}
-	for _, m := range it.members {
-		for set := range m.FileSets() {
-			dir, ok := j.NewTarget(it.writer, m, *set)
-			if !ok {
-				continue
-			}
-			it.targets[set.FileSpec.String()] = dir
-			if !it.withEvent {
-				continue
-			}
-			if err := j.bc.AddNewTarget(ctx, it.ComponentChoice, vss.FileMapping{FileSpec: set.FileSpec, Destination: dir}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// preRestore has the writers prepare, and notes the items of those that refuse.
-func (j *restoreJob) preRestore(ctx context.Context) error {
-	if !slices.ContainsFunc(j.items, func(it *item) bool { return it.withEvent }) {
-		return nil
-	}
-	if err := j.bc.PreRestore(ctx); err != nil {
-		return &Error{Phase: "PreRestore", Err: err}
-	}
-	if err := j.bc.GatherWriterStatus(ctx); err != nil {
-		return &Error{Phase: "PreRestore", Err: err}
-	}
-	for _, st := range failed(j.bc, j.concerns) {
-		for _, it := range j.items {
-			if it.withEvent && it.WriterID == st.WriterID {
-				it.Status = vss.FilesNone
-				it.Err = &Error{Phase: "PreRestore", Writers: []vss.WriterStatus{st}}
-			}
-		}
-	}
-	return nil
-}
-
-func (j *restoreJob) concerns(st vss.WriterStatus) bool {
-	return slices.ContainsFunc(j.items, func(it *item) bool { return it.withEvent && it.WriterID == st.WriterID })
-}
-
-// putBack restores the files of every item and says how it went.
-func (j *restoreJob) putBack(ctx context.Context) error {
-	files, err := fs.Sub(j.Source, FilesName)
-	if err != nil {
-		return &Error{Phase: "restore", Err: err}
-	}
-	for _, it := range j.items {
-		if it.Err == nil {
-			j.putBackItem(ctx, files, it)
-		}
-		j.report.Files += it.Files
-		j.report.Bytes += it.Bytes
-		if !it.withEvent {
-			continue
-		}
-		if err := j.bc.SetFileRestoreStatus(ctx, it.ComponentChoice, it.Status); err != nil {
-			return &Error{Phase: "SetFileRestoreStatus", On: it.FullPath(), Err: err}
-		}
-	}
-	return nil
-}
-
-func (j *restoreJob) putBackItem(ctx context.Context, files fs.FS, it *item) {
-	for _, m := range it.members {
-		for set := range m.FileSets() {
-			if err := j.putBackSet(ctx, files, it, *set); err != nil {
-				it.Err = err
-				it.Status = vss.FilesNone
-				if it.Files > 0 {
-					it.Status = vss.FilesFailed
-				}
-				return
-			}
-		}
-	}
-	it.Status = vss.FilesAll
-}
-
-func (j *restoreJob) putBackSet(ctx context.Context, files fs.FS, it *item, set vss.FileSet) error {
-	at := set
-	at.AlternatePath = "" // the files stand under their original paths
-	found, err := vss.ExpandFileSet(files, "", at, vss.ExpandOptions{})
-	if err != nil {
-		return &Error{Phase: "restore", On: set.String(), Err: err}
-	}
-	for _, f := range found {
-		to := f.Path
-		if dir, ok := it.targets[set.FileSpec.String()]; ok {
-			to = dir + f.Path[len(trimmed(set.Path)):]
-		}
-		if err := sim.At(ctx, FaultRestore); err != nil {
-			return &Error{Phase: "restore", On: to, Err: err}
-		}
-		n, err := place(j.Destination, fileName(to), files, f)
-		if err != nil {
-			return &Error{Phase: "restore", On: to, Err: err}
-		}
-		sim.Emit(ctx, "requester/restore", "", sim.S("file", to), sim.N("bytes", n))
-		it.Files++
-		it.Bytes += n
-	}
-	return nil
-}
-
-func trimmed(dir string) string {
-	for len(dir) > 0 && dir[len(dir)-1] == '\\' {
-		dir = dir[:len(dir)-1]
-	}
-	return dir
-}
-
-// postRestore has the writers take the files into use.
-func (j *restoreJob) postRestore(ctx context.Context) error {
-	if !slices.ContainsFunc(j.items, func(it *item) bool { return it.withEvent }) {
-		return nil
-	}
-	if err := j.bc.PostRestore(ctx); err != nil {
-		return &Error{Phase: "PostRestore", Err: err}
-	}
-	if err := j.bc.GatherWriterStatus(ctx); err != nil {
-		return &Error{Phase: "PostRestore", Err: err}
-	}
-	j.report.Writers = statuses(j.bc)
-	return nil
-}
-
-// verdict is the error of a restore in which something failed.
+// verdict fills the report in, and is the error of a restore in which something
+// failed.
 func (j *restoreJob) verdict() error {
 	var errs []error
 	for _, it := range j.items {
 		j.report.Components = append(j.report.Components, it.RestoredComponent)
+		j.report.Files += it.Files
+		j.report.Bytes += it.Bytes
 		if it.Err != nil {
 			errs = append(errs, it.Err)
 		}
-	}
-	bad := slices.DeleteFunc(slices.Clone(j.report.Writers), func(st vss.WriterStatus) bool { return st.Err() == nil || !j.concerns(st) })
-	if len(bad) > 0 {
-		errs = append(errs, &Error{Phase: "PostRestore", Writers: bad})
 	}
 	return errors.Join(errs...)
 }
