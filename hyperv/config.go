@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
-	"github.com/shadowsim/shadowsim/internal/xmlite"
 )
 
 // A Configuration is what the configuration file of a machine says. Reading one
@@ -26,7 +25,7 @@ type Configuration struct {
 	// inside the guest.
 	Initiators []string
 
-	doc *xmlite.Document // what was read, or nil
+	file []byte // as it was read, or nil
 }
 
 // A Bus is a kind of disk controller.

@@ -32,7 +32,7 @@ func ReadConfiguration(file []byte) (*Configuration, error) {
 	}
 	r := reader{root: doc.Root}
 	c := &Configuration{
-		doc:           doc,
+		file:          bytes.Clone(file),
 		ID:            r.guid("properties/global_id"),
 		Name:          r.text("properties/name"),
 		Notes:         r.text("properties/notes"),

@@ -116,13 +116,3 @@ func sortedChild(n *xmlite.Node, name string) *xmlite.Node {
 	n.Children = slices.Insert(n.Children, at, c)
 	return c
 }
-
-func copyTree(n *xmlite.Node) *xmlite.Node {
-	c := *n
-	c.Attrs = slices.Clone(n.Attrs)
-	c.Children = make([]*xmlite.Node, len(n.Children))
-	for i, d := range n.Children {
-		c.Children[i] = copyTree(d)
-	}
-	return &c
-}

@@ -20,9 +20,12 @@ const configurationVersion = 256
 func (c *Configuration) Encode() ([]byte, error) {
 	t := tree{root: xmlite.NewElement("configuration"), fresh: true}
 	doc := &xmlite.Document{Root: t.root}
-	if c.doc != nil {
-		t = tree{root: copyTree(c.doc.Root)}
-		doc = &xmlite.Document{Before: c.doc.Before, Root: t.root, After: c.doc.After}
+	if c.file != nil {
+		var err error
+		if doc, err = xmlite.Parse(bytes.NewReader(c.file), xmlite.Limits{}); err != nil {
+			return nil, badConfiguration(err) // it was read once; somebody changed the bytes
+		}
+		t = tree{root: doc.Root}
 	}
 	c.encodeDrives(t)
 	c.encodeAdapters(t)
