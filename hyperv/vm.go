@@ -177,16 +177,26 @@ func (vm *VM) Decide() Decision { return vm.host.profile.Decide(vm.facts()) }
 // call runs fn in the machine's worker process, one operation at a time. A
 // machine that was deleted is [ErrNotFound].
 func (vm *VM) call(ctx context.Context, name string, fn func(ctx context.Context) error) error {
+	if err := vm.registered(name); err != nil {
+		return err
+	}
 	return vm.worker().Call(ctx, name, func(ctx context.Context) error {
 		if err := vm.busy.Lock(ctx); err != nil {
 			return err
 		}
 		defer vm.busy.Unlock()
-		if vm.host.byID[vm.ID()] != vm {
-			return &Error{Op: name, On: vm.Name(), Err: ErrNotFound}
+		if err := vm.registered(name); err != nil {
+			return err
 		}
 		return fn(ctx)
 	})
+}
+
+func (vm *VM) registered(op string) error {
+	if vm.host.byID[vm.ID()] != vm {
+		return &Error{Op: op, On: vm.Name(), Err: ErrNotFound}
+	}
+	return nil
 }
 
 // String names the machine with its GUID.
