@@ -51,11 +51,11 @@ func (m *Machine) load() {
 func (m *Machine) loadOne(name string, p Program) (*app, error) {
 	construct := m.config.Catalog[p.Name]
 	if construct == nil {
-		return nil, &Error{Op: "Boot", On: m.path + "/" + name, Err: ErrNoProgram}
+		return nil, &Error{Op: m.began, On: m.path + "/" + name, Err: ErrNoProgram}
 	}
 	code, err := construct(p)
 	if err != nil {
-		return nil, &Error{Op: "Boot", On: m.path + "/" + name, Err: err}
+		return nil, &Error{Op: m.began, On: m.path + "/" + name, Err: err}
 	}
 	rest, err := m.memory.ensure(name, regionSize(code))
 	if err != nil {

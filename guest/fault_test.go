@@ -143,6 +143,23 @@ func TestTheServiceDiesAtAnyMoment(t *testing.T) {
 	}
 }
 
+// It may even die while it undoes a backup that has failed.
+func TestTheServiceDiesUndoing(t *testing.T) {
+	for _, plan := range [][]string{
+		{"vss/freeze err=0x800423F4", "vss/backup-shutdown kill=h1/sql01/guest/vmicvss"},
+		{"provider/commit err=0x80042306", "vss/abort kill=h1/sql01/guest/vmicvss"},
+	} {
+		b := newRig(t, sim.Plan(plan...))
+		m := b.boot()
+		b.advance(time.Second)
+		if _, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{}); err == nil {
+			t.Errorf("%v: no error", plan)
+		}
+		b.settled(m)
+		b.snapshot(m)
+	}
+}
+
 // The machine's shadow copy service dies; writes are not held for good, and
 // nothing is kept.
 func TestTheShadowCopyServiceDies(t *testing.T) {

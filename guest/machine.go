@@ -80,6 +80,7 @@ type Config struct {
 // ones across a restart.
 type Machine struct {
 	config  Config
+	began   string // "Boot" or "Resume"
 	actor   *sim.Actor
 	path    string
 	layouts []*Layout
@@ -225,7 +226,7 @@ func (m *Machine) dropKept() error {
 	for _, a := range m.config.Disks {
 		for _, id := range a.Disk.KeptIDs() {
 			if err := a.Disk.Drop(id); err != nil {
-				return m.fail("Boot", err)
+				return m.fail(m.began, err)
 			}
 		}
 	}

@@ -26,9 +26,9 @@ const (
 // It may be called from ordinary code, as all methods of a machine that take a
 // context.
 func Boot(ctx context.Context, c Config) (*Machine, error) {
-	return run(ctx, c, func(ctx context.Context, m *Machine) (err error) {
+	return begin(ctx, "Boot", c, func(ctx context.Context, m *Machine) (err error) {
 		if err = sim.AtOn(ctx, PointBoot, c.Parent.Path()); err != nil {
-			return m.fail("Boot", err)
+			return m.fail(m.began, err)
 		}
 		if m.memory, err = NewMemory(c.Memory); err != nil {
 			return err
@@ -46,9 +46,9 @@ func Boot(ctx context.Context, c Config) (*Machine, error) {
 // disks. Programs take their next step when they would have taken it. What is
 // not the memory of a machine is [ErrBadMemory].
 func Resume(ctx context.Context, c Config, memory disk.Source) (*Machine, error) {
-	return run(ctx, c, func(ctx context.Context, m *Machine) (err error) {
+	return begin(ctx, "Resume", c, func(ctx context.Context, m *Machine) (err error) {
 		if err = sim.AtOn(ctx, PointResume, c.Parent.Path()); err != nil {
-			return m.fail("Resume", err)
+			return m.fail(m.began, err)
 		}
 		if m.memory, err = OpenMemory(memory); err != nil {
 			return err
@@ -61,16 +61,16 @@ func Resume(ctx context.Context, c Config, memory disk.Source) (*Machine, error)
 	})
 }
 
-// run makes a machine and carries out its beginning. If that fails nothing of
-// the run is left.
-func run(ctx context.Context, c Config, begin func(ctx context.Context, m *Machine) error) (*Machine, error) {
-	m := &Machine{config: c}
+// begin makes a machine and brings it up. If that fails nothing of the run is
+// left.
+func begin(ctx context.Context, op string, c Config, bringUp func(ctx context.Context, m *Machine) error) (*Machine, error) {
+	m := &Machine{config: c, began: op}
 	err := within(ctx, c.Parent, func(ctx context.Context) error {
 		m.actor = c.Parent.Child("guest")
 		m.path = m.actor.Path()
-		err := begin(ctx, m)
+		err := bringUp(ctx, m)
 		if err == nil && m.Ended() {
-			err = m.fail("Boot", ErrEnded)
+			err = m.fail(m.began, ErrEnded)
 		}
 		if err != nil {
 			m.actor.Kill()
@@ -119,11 +119,11 @@ func (m *Machine) mount() error {
 		}
 	}
 	if m.boot == nil {
-		return m.fail("Boot", ErrNoSystem)
+		return m.fail(m.began, ErrNoSystem)
 	}
 	s, err := ReadSystem(m.boot.store)
 	if err != nil {
-		return m.fail("Boot", err)
+		return m.fail(m.began, err)
 	}
 	m.system = s
 	for _, d := range m.drives {
@@ -153,7 +153,7 @@ func (m *Machine) startVSS() error {
 	m.service = vss.NewService(m.actor.Child("vss"), c)
 	for _, d := range m.drives {
 		if err := m.service.AddVolume(d); err != nil {
-			return m.fail("Boot", err)
+			return m.fail(m.began, err)
 		}
 	}
 	return nil

@@ -100,15 +100,14 @@ func (s *backupSession) begin(base context.Context, o SnapshotOptions) error {
 		cancel()
 	}
 	err := s.attempt(ctx)
-	if me.Dead() {
-		return err
+	if err != nil && !me.Dead() {
+		err = s.runner.fail(errors.Join(s.reason(ctx, err), s.work.undo(base)))
 	}
-	survives()
-	defer s.end()
-	if err != nil {
-		return s.runner.fail(errors.Join(s.reason(ctx, err), s.work.undo(base)))
+	if !me.Dead() {
+		survives()
+		s.end()
 	}
-	return nil
+	return err
 }
 
 func (s *backupSession) attempt(ctx context.Context) (err error) {

@@ -194,11 +194,15 @@ func (b *windowsBackup) undo(base context.Context) error {
 	if b.bc == nil {
 		return nil
 	}
-	b.machine.actor.Emit("guest/backup-undone", "", sim.S("phase", b.bc.Phase().String()))
+	phase := b.bc.Phase()
+	b.machine.actor.Emit("guest/backup-undone", "", sim.S("phase", phase.String()))
 	ctx, cancel := sim.WithTimeout(base, undoLimit)
 	defer cancel()
-	err := b.aside(ctx, func(ctx context.Context) error {
-		return errors.Join(b.bc.AbortBackup(ctx), b.bc.Release(ctx), b.quiet(ctx))
+	err := b.aside(ctx, func(ctx context.Context) (err error) {
+		if phase != vss.PhaseReleased {
+			err = b.bc.AbortBackup(ctx)
+		}
+		return errors.Join(err, b.bc.Release(ctx), b.quiet(ctx))
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		b.machine.actor.Emit("guest/backup-stuck", "", sim.S("after", undoLimit.String()))
