@@ -189,7 +189,8 @@ func (b *windowsBackup) aside(ctx context.Context, fn func(context.Context) erro
 }
 
 // undo leaves nothing of the session: writers that are frozen are sent Abort, the
-// requester's object is released, the shadow copies are gone.
+// requester's object is released, the shadow copies are gone. What the writers
+// answer changes nothing any more.
 func (b *windowsBackup) undo(base context.Context) error {
 	if b.bc == nil {
 		return nil
