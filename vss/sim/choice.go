@@ -104,7 +104,7 @@ func (w *World) ask(f func() int) int {
 	if w.running.Load() != nil {
 		defer func() {
 			if r := recover(); r != nil {
-				w.fatal = r
+				w.fatal = &fatal{r, site()}
 				panic(doomed{})
 			}
 		}()

@@ -90,9 +90,9 @@ func (w *World) resume(p *Proc) {
 		w.idle = append(w.idle, p.co)
 		p.co = nil
 	}
-	if r := w.fatal; r != nil {
+	if f := w.fatal; f != nil {
 		w.fatal = nil
-		panic(r)
+		f.goOn(12)
 	}
 }
 

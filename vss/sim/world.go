@@ -61,7 +61,7 @@ type World struct {
 
 	panics  []*PanicError
 	rethrow []func(any) bool
-	fatal   any // what must go on in the driver's goroutine
+	fatal   *fatal // what must go on in the driver's goroutine
 
 	virtualLimit time.Duration
 	eventLimit   uint64

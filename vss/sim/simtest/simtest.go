@@ -6,35 +6,54 @@
 //		w := simtest.New(t, sim.Seed(7), sim.Plan("vss/freeze on=*/ledger hang"))
 //		...
 //	}
+//
+//	func TestBackupInAnyOrder(t *testing.T) {
+//		simtest.Check(t, func(t *rapid.T, w *sim.World) {
+//			...
+//		})
+//	}
 package simtest
 
 import (
 	"fmt"
-	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shadowsim/shadowsim/vss/sim"
+	"github.com/shadowsim/shadowsim/vss/sim/trace"
 )
 
-// Patience is how long, in real time, a process may keep its turn before the
-// watchdog takes it for stuck.
-const Patience = 30 * time.Second
+// A Config says how strict a test is with its worlds. The zero Config is what
+// [New] and [Check] take.
+type Config struct {
+	// AllowUnreached accepts planned faults that never struck.
+	AllowUnreached bool
+
+	// Patience is how long, in real time, a process may keep its turn before the
+	// watchdog takes it for stuck: [Patience] if zero, for ever if negative.
+	Patience time.Duration
+}
 
 // New makes a world that is closed when the test ends. A fault that was planned
-// and never struck fails the test, as does a process that is stuck on a real lock
-// or channel for [Patience]. A test that fails prints the trace and the choices
-// of its world.
+// and never struck fails the test, as does a process that keeps its turn for
+// [Patience]; that one is named on standard error at once, with its stack, because
+// the test may never end. A test that fails prints the [Report] of its world.
 func New(t testing.TB, opts ...sim.Option) *sim.World {
 	t.Helper()
+	return Config{}.New(t, opts...)
+}
+
+// New is [New] with the configuration.
+func (c Config) New(t testing.TB, opts ...sim.Option) *sim.World {
+	t.Helper()
 	w := sim.New(opts...)
-	stop := Watch(w, Patience, func(process, stacks string) {
-		panic(fmt.Sprintf("simtest: %s has had its turn for %v: is it stuck on a real lock or channel?\n%s", process, Patience, stacks))
-	})
+	stop := c.watch(t, w)
 	t.Cleanup(func() {
+		t.Helper()
 		stop()
-		for _, f := range w.Unreached() {
-			t.Errorf("simtest: the fault %v was planned and never reached", f)
+		if err := c.unreached(w); err != nil {
+			t.Errorf("%v", err)
 		}
 		if t.Failed() {
 			t.Logf("%s", Report(w))
@@ -46,73 +65,67 @@ func New(t testing.TB, opts ...sim.Option) *sim.World {
 	return w
 }
 
-// Report is what is needed to understand and repeat a run: its trace, its plan,
-// and the line that replays its choices.
-func Report(w *sim.World) string {
-	s := "trace:\n" + w.Trace().String()
-	for _, f := range w.Plan() {
-		s += fmt.Sprintf("planned: %v\n", f)
+func (c Config) unreached(w *sim.World) error {
+	var list []string
+	for _, f := range w.Unreached() {
+		list = append(list, f.String())
 	}
-	for _, p := range w.Panics() {
-		s += fmt.Sprintf("panic: %v\n%s\n", p, p.Stack)
+	if len(list) == 0 || c.AllowUnreached {
+		return nil
 	}
-	if r := w.Recording(); len(r) > 0 {
-		s += replayLine(r)
-	}
-	return s
+	return fmt.Errorf("simtest: planned and never reached: %s", strings.Join(list, "; "))
 }
 
-func replayLine(r sim.Recording) string {
-	return fmt.Sprintf("replay with: simtest.Replay(t, %q)\n", r.String())
+// longest is how many events of a trace a report shows, half of them from the
+// beginning.
+const longest = 400
+
+// Report is what is needed to understand and repeat a run: its trace, its panics,
+// its seed, its plan, and the line that replays its choices.
+func Report(w *sim.World) string {
+	var b strings.Builder
+	b.WriteString("trace:\n")
+	events := w.Trace()
+	if n := len(events) - longest; n > 0 {
+		_ = trace.Text(&b, events[:longest/2])
+		fmt.Fprintf(&b, "... %d events ...\n", n)
+		events = events[longest/2+n:]
+	}
+	_ = trace.Text(&b, events)
+	for _, p := range w.Panics() {
+		fmt.Fprintf(&b, "panic: %v\n%s\n", p, p.Stack)
+	}
+	if seed := w.Seed(); seed != 0 {
+		fmt.Fprintf(&b, "seed: %d\n", seed)
+	}
+	for _, f := range w.Plan() {
+		fmt.Fprintf(&b, "fault: %v\n", f)
+	}
+	if r := w.Recording(); len(r) > 0 {
+		fmt.Fprintf(&b, "replay with: simtest.Replay(t, %q)\n", r.Trim().String())
+	}
+	return b.String()
 }
 
 // Replay is the option that repeats a recorded run; the line is one that a failed
-// test printed.
+// test printed. It comes behind the options that the run had. A run that ends
+// before the line does fails the test: it is another one.
 func Replay(t testing.TB, line string) sim.Option {
 	t.Helper()
 	r, err := sim.ParseRecording(line)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sim.Replay(r)
-}
-
-// Watch calls stuck, from a goroutine of its own, when one process has had its
-// turn for as long as patience says, and then watches no longer. Stop ends the
-// watch.
-func Watch(w *sim.World, patience time.Duration, stuck func(process, stacks string)) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		tick := time.NewTicker(patience / 4)
-		defer tick.Stop()
-		last, since := w.Steps(), time.Now()
-		for {
-			select {
-			case <-done:
-				return
-			case now := <-tick.C:
-				steps, running := w.Steps(), w.Running()
-				if steps != last || running == "" {
-					last, since = steps, now
-					continue
-				}
-				if now.Sub(since) >= patience {
-					stuck(running, stacks())
-					return
-				}
-			}
+	most := 0
+	var worlds []*sim.World
+	t.Cleanup(func() {
+		t.Helper()
+		for _, w := range worlds {
+			most = max(most, w.Recording().Len())
 		}
-	}()
-	var stopped bool
-	return func() {
-		if !stopped {
-			stopped = true
-			close(done)
+		if len(worlds) > 0 && most < r.Len() {
+			t.Errorf("simtest: drift: the run ended at choice %d of %d", most, r.Len())
 		}
-	}
-}
-
-func stacks() string {
-	buf := make([]byte, 1<<20)
-	return string(buf[:runtime.Stack(buf, true)])
+	})
+	return sim.Options(sim.Replay(r), func(w *sim.World) { worlds = append(worlds, w) })
 }

@@ -3,165 +3,89 @@ package simtest_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/shadowsim/shadowsim/vss/sim"
 	"github.com/shadowsim/shadowsim/vss/sim/simtest"
 )
 
-// race is a program with a mistake that only one order of its processes shows: a
-// balance is read, and written after somebody else wrote it.
-func race(ctx context.Context, w *sim.World) error {
-	balance := 0
-	pay := func(ctx context.Context) error {
-		read := balance
-		if err := sim.Yield(ctx); err != nil {
-			return err
-		}
-		balance = read + 1
-		return nil
-	}
-	return w.Do(ctx, func(ctx context.Context) error {
-		first := sim.Go(ctx, "first", pay)
-		if err := sim.Sleep(ctx, time.Second); err != nil {
-			return err
-		}
-		second := sim.Go(ctx, "second", pay)
-		third := sim.Go(ctx, "third", func(ctx context.Context) error {
-			if err := sim.Yield(ctx); err != nil {
-				return err
-			}
-			return pay(ctx)
-		})
-		if err := sim.Join(ctx, first, second, third); err != nil {
-			return err
-		}
-		if balance != 3 {
-			return errors.New("a payment was lost")
-		}
-		return nil
+func TestNewClosesTheWorld(t *testing.T) {
+	before := runtime.NumGoroutine()
+	f := &fakeTB{TB: t}
+	var w *sim.World
+	said := f.run(func(t *fakeTB) {
+		w = simtest.New(t)
+		w.Actor("a").Go("sleeps", func(ctx context.Context) error { return sim.Sleep(ctx, time.Hour) })
+		_ = w.Advance(1)
 	})
-}
-
-var broken = flag.Bool("broken", false, "run the property that fails, for TestCheckShrinksToAReplayLine")
-
-// TestBroken is the property that must fail; it runs in a process of its own.
-func TestBroken(t *testing.T) {
-	if !*broken {
-		t.Skip("run by TestCheckShrinksToAReplayLine")
+	if f.failed || said != "" {
+		t.Errorf("a good test says %s", said)
 	}
-	simtest.Check(t, func(t *rapid.T, w *sim.World) {
-		if err := race(context.Background(), w); err != nil {
-			t.Fatal(err)
+	if err := w.Advance(1); err != sim.ErrClosed {
+		t.Errorf("the world is open: %v", err)
+	}
+	for range 1000 {
+		if runtime.NumGoroutine() <= before {
+			return
 		}
-	})
-}
-
-// TestCheckShrinksToAReplayLine: a failing order shrinks to few deviations, and
-// the printed line repeats it.
-func TestCheckShrinksToAReplayLine(t *testing.T) {
-	if _, err := os.Stat(os.Args[0]); err != nil {
-		t.Skipf("the test cannot run itself here: %v", err)
+		time.Sleep(time.Millisecond)
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestBroken$", "-broken", "-rapid.nofailfile", "-rapid.seed=1")
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		t.Fatalf("the broken property holds:\n%s", out)
-	}
-	lines := strings.Split(string(out), "\n")
-	line := ""
-	for _, l := range lines {
-		if _, rest, ok := strings.Cut(l, `simtest.Replay(t, "`); ok {
-			line = strings.TrimSuffix(strings.TrimSpace(rest), `")`)
-		}
-	}
-	if line == "" {
-		t.Fatalf("no replay line in\n%s", out)
-	}
-	r, err := sim.ParseRecording(line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	deviations := 0
-	for _, c := range r {
-		if c.Chosen != 0 {
-			deviations++
-		}
-	}
-	if deviations == 0 || deviations > 2 {
-		t.Errorf("the shrunk run has %d deviations: %s", deviations, line)
-	}
-	w := simtest.New(t, simtest.Replay(t, line))
-	if err := race(t.Context(), w); err == nil {
-		t.Errorf("%s does not repeat the failure", line)
-	}
-}
-
-func TestCheckHoldsForACorrectProgram(t *testing.T) {
-	simtest.Check(t, func(t *rapid.T, w *sim.World) {
-		n := 0
-		err := w.Do(context.Background(), func(ctx context.Context) error {
-			var procs []*sim.Proc
-			for i := range 3 {
-				procs = append(procs, sim.Go(ctx, fmt.Sprint(i), func(ctx context.Context) error {
-					if sim.Choose(ctx, "rest", 2) == 1 {
-						if err := sim.Yield(ctx); err != nil {
-							return err
-						}
-					}
-					n++
-					return nil
-				}))
-			}
-			return sim.Join(ctx, procs...)
-		})
-		if err != nil || n != 3 {
-			t.Errorf("%d, %v", n, err)
-		}
-	})
-}
-
-// fakeTB collects what a helper reports.
-type fakeTB struct {
-	testing.TB
-	errors  []string
-	logs    []string
-	cleanup []func()
-}
-
-func (f *fakeTB) Helper()                      {}
-func (f *fakeTB) Failed() bool                 { return len(f.errors) > 0 }
-func (f *fakeTB) Cleanup(fn func())            { f.cleanup = append(f.cleanup, fn) }
-func (f *fakeTB) Errorf(s string, args ...any) { f.errors = append(f.errors, fmt.Sprintf(s, args...)) }
-func (f *fakeTB) Logf(s string, args ...any)   { f.logs = append(f.logs, fmt.Sprintf(s, args...)) }
-
-func (f *fakeTB) end() {
-	for i := len(f.cleanup); i > 0; i-- {
-		f.cleanup[i-1]()
-	}
+	t.Errorf("%d goroutines, before it were %d", runtime.NumGoroutine(), before)
 }
 
 func TestNewReportsUnreachedFaults(t *testing.T) {
+	for _, c := range []simtest.Config{{}, {AllowUnreached: true}} {
+		f := &fakeTB{TB: t}
+		said := f.run(func(t *fakeTB) { c.New(t, sim.Plan("never/asked hang", "nor/this err=0x1")) })
+		const want = "simtest: planned and never reached: never/asked hang; nor/this err=0x00000001"
+		if f.failed == c.AllowUnreached || strings.Contains(said, want) == c.AllowUnreached {
+			t.Errorf("%+v: failed: %v, said %s", c, f.failed, said)
+		}
+	}
+}
+
+func TestAFailureSaysWhatIsNeededToRepeatIt(t *testing.T) {
 	f := &fakeTB{TB: t}
-	w := simtest.New(f, sim.Plan("never/asked hang"), sim.Seed(3))
-	w.Actor("a").Emit("something", "R1")
-	f.end()
-	if len(f.errors) != 1 || !strings.Contains(f.errors[0], "never/asked hang") {
-		t.Errorf("errors %q", f.errors)
+	said := f.run(func(t *fakeTB) {
+		w := simtest.New(t, sim.Seed(7), sim.Plan("vss/freeze on=h1 err=0x5"))
+		_ = w.Actor("h1").Call(context.Background(), "freeze", func(ctx context.Context) error {
+			sim.Choose(ctx, "way", 3)
+			_ = sim.At(ctx, "vss/freeze")
+			panic("oops")
+		})
+		t.Fatal("this went wrong")
+	})
+	for _, want := range []string{
+		"this went wrong",
+		"0s  h1  fault  point=vss/freeze on=h1",
+		"panic: sim: h1:freeze panicked: oops",
+		"seed: 7",
+		"fault: vss/freeze on=h1 err=0x00000005",
+		`replay with: simtest.Replay(t, "way/3=`,
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q but\n%s", want, said)
+		}
 	}
-	if len(f.logs) != 1 || !strings.Contains(f.logs[0], "something") {
-		t.Errorf("logs %q", f.logs)
+}
+
+func TestReportOfALongTrace(t *testing.T) {
+	w := simtest.New(t)
+	for i := range 10_000 {
+		w.Actor("a").Emit(fmt.Sprint("event", i), "")
 	}
-	if err := w.Do(t.Context(), func(context.Context) error { return nil }); !errors.Is(err, sim.ErrClosed) {
-		t.Errorf("the world is open: %v", err)
+	report := simtest.Report(w)
+	if n := strings.Count(report, "\n"); n > 410 {
+		t.Errorf("%d lines", n)
+	}
+	for _, want := range []string{"event0\n", "event199\n... 9600 events ...\n", "event9800\n", "event9999\n"} {
+		if !strings.Contains(report, want) {
+			t.Errorf("%q is missing", want)
+		}
 	}
 }
 
@@ -170,19 +94,93 @@ func TestWatchNamesAStuckProcess(t *testing.T) {
 	named := make(chan string, 1)
 	real := make(chan struct{})
 	stop := simtest.Watch(w, 40*time.Millisecond, func(process, stacks string) {
-		if !strings.Contains(stacks, "goroutine") {
-			process = "no stacks"
+		if strings.Count(stacks, "]:\n") != 1 || !strings.Contains(stacks, "TestWatchNamesAStuckProcess") || !strings.Contains(stacks, "chan receive") {
+			process = "not this one:\n" + stacks
 		}
 		named <- process
 		close(real)
 	})
 	defer stop()
+	w.Actor("h1").Go("bystander", func(ctx context.Context) error { return sim.Sleep(ctx, time.Hour) })
 	err := w.Actor("h1").Call(t.Context(), "handler", func(context.Context) error {
 		<-real // a handler must not do this
 		return nil
 	})
-	if got := <-named; err != nil || got != "h1:handler" {
-		t.Errorf("named %q, %v", got, err)
+	if got := <-named; err != nil || got != "h1#2:handler" {
+		t.Errorf("named %s, %v", got, err)
+	}
+	stop()
+}
+
+func TestAStuckProcessFailsTheTest(t *testing.T) {
+	f := &fakeTB{TB: t}
+	said := f.run(func(t *fakeTB) {
+		w := simtest.Config{Patience: 20 * time.Millisecond}.New(t)
+		_ = w.Actor("h1").Call(context.Background(), "handler", func(context.Context) error {
+			for !t.Failed() { // it is on a real lock, say
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		})
+	})
+	if !strings.Contains(said, "h1:handler has had its turn for 20ms") {
+		t.Errorf("said %s", said)
+	}
+}
+
+// A world that moves is not stuck, be it ever so slow, and one that stands still
+// between operations is not either.
+func TestTheWatchdogIsPatient(t *testing.T) {
+	slow := func(w *sim.World) error {
+		time.Sleep(60 * time.Millisecond)
+		return w.Do(context.Background(), func(ctx context.Context) error {
+			for range 40 {
+				time.Sleep(3 * time.Millisecond)
+				if err := sim.Sleep(ctx, 1); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	w := simtest.Config{Patience: 50 * time.Millisecond}.New(t)
+	off := simtest.Config{Patience: -1}.New(t)
+	if err := errors.Join(slow(w), slow(off)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReplay(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		want string
+	}{
+		{"way/3=2", ""},
+		{"", ""},
+		{"way/3=2 way/3=1", "drift: the run ended at choice 1 of 2"},
+		{"way/4=1", "drift at choice 0: was way/4, now way/3"},
+		{"nonsense", "sim: recording"},
+	} {
+		f := &fakeTB{TB: t}
+		chosen := -1
+		said := f.run(func(t *fakeTB) {
+			defer func() {
+				if err, ok := recover().(error); ok {
+					t.Error(err)
+				}
+			}()
+			w := simtest.New(t, simtest.Replay(t, c.line))
+			_ = w.Do(context.Background(), func(ctx context.Context) error {
+				chosen = sim.Choose(ctx, "way", 3)
+				return nil
+			})
+		})
+		if f.failed != (c.want != "") || !strings.Contains(said, c.want) {
+			t.Errorf("%s: said %s", c.line, said)
+		}
+		if c.line == "way/3=2" && chosen != 2 {
+			t.Errorf("it chose %d", chosen)
+		}
 	}
 }
 
