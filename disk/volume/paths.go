@@ -141,11 +141,11 @@ func parse(path string) (drive string, elems []string, err error) {
 	elems = make([]string, 0, 8)
 	for len(rest) > 0 {
 		var e string
-		if i := strings.IndexAny(rest, `\/`); i < 0 {
-			e, rest = rest, ""
-		} else {
-			e, rest = rest[:i], rest[i+1:]
+		i := 0
+		for i < len(rest) && !isSlash(rest[i]) {
+			i++
 		}
+		e, rest = rest[:i], rest[min(i+1, len(rest)):]
 		elems, err = push(elems, e)
 		if err != nil {
 			return "", nil, err
@@ -221,7 +221,7 @@ func checkName(name string) error {
 		return ErrInvalidName
 	}
 	for i := range len(name) {
-		if c := name[i]; c < ' ' || strings.IndexByte(`<>:"/\|?*`, c) >= 0 {
+		if forbidden[name[i]] {
 			return ErrInvalidName
 		}
 	}
@@ -231,12 +231,23 @@ func checkName(name string) error {
 	return nil
 }
 
+// forbidden are the bytes that no name may hold.
+var forbidden = func() (t [256]bool) {
+	for c := range ' ' {
+		t[c] = true
+	}
+	for _, c := range []byte(`<>:"/\|?*`) {
+		t[c] = true
+	}
+	return t
+}()
+
 // isDevice tells the names that mean a device in every directory, whatever
 // extension they have: "nul.txt" is NUL.
 func isDevice(name string) bool {
 	stem, _, _ := strings.Cut(name, ".")
 	stem = strings.TrimRight(stem, " ")
-	if len(stem) < 3 || len(stem) > len("CONOUT$") {
+	if len(stem) < 3 || len(stem) > len("CONOUT$") || strings.IndexByte("CPANLcpanl", stem[0]) < 0 {
 		return false
 	}
 	switch stem = Fold(stem); stem {

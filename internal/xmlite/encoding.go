@@ -97,6 +97,10 @@ func decodeUTF16(s string, low, high int) (string, error) {
 	}
 	for i := 0; i < len(s); i += 2 {
 		unit := rune(s[i+low]) | rune(s[i+high])<<8
+		if unit < utf8.RuneSelf {
+			b.WriteByte(byte(unit))
+			continue
+		}
 		if !utf16.IsSurrogate(unit) {
 			b.WriteRune(unit)
 			continue

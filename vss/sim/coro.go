@@ -61,9 +61,9 @@ func (c *coro) ownSlow(at uintptr) bool {
 	if !insideProcess() {
 		return false
 	}
-	const near = 16 << 10
+	const near, below = 16 << 10, 1 << 10 // what is a little below is believed as well
 	if at < c.lo && c.lo-at < near {
-		c.lo = at
+		c.lo = at - below
 	} else if at > c.hi && at-c.hi < near {
 		c.hi = at
 	} else {
