@@ -50,6 +50,13 @@ func (e *Error) Unwrap() []error {
 	return out
 }
 
+// Is tells whether the cause comes down to the code target, as [vss.HRESULTOf] has
+// it.
+func (e *Error) Is(target error) bool {
+	code, ok := target.(vss.HRESULT)
+	return ok && e.Err != nil && vss.HRESULTOf(e.Err) == code
+}
+
 var (
 	// ErrNothing is a backup or restore for which no component was chosen.
 	ErrNothing = errors.New("no component was chosen")

@@ -114,7 +114,7 @@ func (j *restoreJob) all(ctx context.Context) error {
 		return err
 	}
 	if err := j.preRestore(ctx); err != nil {
-		return also(err, j.verdict())
+		return also(j.verdict(), err)
 	}
 	j.putBack(ctx)
 	after := context.WithoutCancel(ctx) // the writers hear how it went in any case
@@ -122,7 +122,7 @@ func (j *restoreJob) all(ctx context.Context) error {
 	if err == nil {
 		err = j.postRestore(after)
 	}
-	return also(err, j.verdict())
+	return also(j.verdict(), err)
 }
 
 // stored reads the metadata documents of the backup, by writer instance.
