@@ -11,6 +11,7 @@ import (
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // A VMConfig says what a new machine is to be. The zero values of all but Name
@@ -100,7 +101,23 @@ func (h *Host) createVM(ctx context.Context, c VMConfig) (_ *VM, err error) {
 		return nil, err
 	}
 	undo.file(path)
-	vm, err := h.register(ctx, path)
+	return h.enrollNew(ctx, conf, path)
+}
+
+// enrollNew registers a machine whose configuration was just written.
+func (h *Host) enrollNew(ctx context.Context, conf *Configuration, path string) (*VM, error) {
+	if err := sim.At(ctx, FaultRegister); err != nil {
+		return nil, &Error{Op: "Register", On: path, Err: err}
+	}
+	path, err := h.resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	stamp, err := h.stampOf(path)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := h.enroll(conf, path, stamp)
 	if err != nil {
 		return nil, err
 	}
@@ -300,6 +317,7 @@ func (h *Host) writeConfiguration(c *Configuration, path string) error {
 	if err := h.writeFile(path, text); err != nil {
 		return &Error{Op: "WriteConfiguration", On: path, Err: err}
 	}
+	c.file = text
 	return nil
 }
 

@@ -74,7 +74,6 @@ type Machine struct {
 	Path          string // of the configuration file
 	Configuration *Configuration
 	Facts         Facts
-	Saved         bool   // a saved state stands beside the configuration
 	Broken        error  // why the configuration file is no good any more, or nil
 	LockedBy      string // the operation that holds the machine, or ""
 }
@@ -106,7 +105,6 @@ func (vm *VM) describe() Machine {
 		Path:          vm.path,
 		Configuration: vm.config.clone(),
 		Facts:         vm.facts(),
-		Saved:         vm.host.isSaved(vm.files()),
 		Broken:        vm.broken(),
 		LockedBy:      vm.lock,
 	}

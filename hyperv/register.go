@@ -41,6 +41,11 @@ func (h *Host) register(ctx context.Context, path string) (*VM, error) {
 	if err != nil {
 		return nil, &Error{Op: "Register", On: path, Err: err}
 	}
+	return h.enroll(c, path, stamp)
+}
+
+// enroll adds the machine of a configuration that stands in a file.
+func (h *Host) enroll(c *Configuration, path string, stamp fileStamp) (*VM, error) {
 	if h.byID[c.ID] != nil {
 		return nil, &Error{Op: "Register", On: c.Name, Err: ErrInUse}
 	}
