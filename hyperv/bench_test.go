@@ -35,14 +35,13 @@ func backUp(ctx context.Context, h *hyperv.Host, target requester.Files) error {
 }
 
 // BenchmarkSmallScenario is a whole world: a host with a machine that is
-// snapshotted, one that is saved and one that is off; a backup; all machines
-// destroyed; a restore; the bytes compared.
+// snapshotted and one that is saved, each with a disk and a ledger; a backup; the
+// machines destroyed; a restore; the bytes compared.
 func BenchmarkSmallScenario(b *testing.B) {
 	ctx := b.Context()
 	spec := worldSpec{seed: 1, vms: []vmSpec{
-		{state: hyperv.StateRunning, os: guest.WindowsServer2008, offered: true, service: true, extra: guest.NTFS, ledger: true},
-		{state: hyperv.StateRunning, os: guest.WindowsServer2008, offered: true, extra: guest.NTFS},
-		{state: hyperv.StateOff, os: guest.WindowsServer2008, offered: true, service: true, extra: guest.NTFS},
+		{state: hyperv.StateRunning, os: guest.WindowsServer2008, offered: true, service: true, ledger: true, single: true},
+		{state: hyperv.StateRunning, os: guest.WindowsServer2008, offered: true, ledger: true, single: true},
 	}}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -38,6 +38,7 @@ type vmSpec struct {
 	dynamic bool // a further disk is a dynamic disk
 	away    bool // the snapshot location is on another volume than the disks
 	ledger  bool
+	single  bool // there is no further disk
 	writes  []writeSpec
 }
 
@@ -148,6 +149,9 @@ func (v vmSpec) build(ctx context.Context, w *world, name string) error {
 			{Path: `D:\VMs\` + name + `\b.vhd`, Size: 40 << 20, BlockSize: 512 << 10, Format: partition(v.extra)},
 		},
 		Guest: &guest.System{OS: v.os, ComputerName: name, Services: services},
+	}
+	if v.single {
+		c.Disks = c.Disks[:1]
 	}
 	if v.dynamic {
 		d := partition(guest.NoFileSystem)
