@@ -434,4 +434,3 @@ func TestSparse(t *testing.T) {
 		t.Errorf("it takes %d bytes, %v", info.Allocated(), err)
 	}
 }
-

@@ -16,7 +16,12 @@ import (
 // names are case-sensitive.
 type Memory struct{ root node }
 
-var _ Files = (*Memory)(nil)
+var (
+	_ Files         = (*Memory)(nil)
+	_ fs.StatFS     = (*Memory)(nil)
+	_ fs.ReadDirFS  = (*Memory)(nil)
+	_ fs.ReadLinkFS = (*Memory)(nil)
+)
 
 // A node is a file, a directory or a link.
 type node struct {
@@ -24,7 +29,7 @@ type node struct {
 	target string           // of a link
 	kids   map[string]*node // of a directory
 	size   int64            // of a file
-	pages  map[int64][]byte // of a file; pages that are not there are zero
+	pages  map[int64][]byte // of a file; what is not there is zero, also at a page's end
 }
 
 const pageSize = 1 << 16
@@ -142,10 +147,31 @@ func (m *Memory) Open(name string) (fs.File, error) {
 	}
 	f := &memoryFile{info: memoryInfo{path.Base(name), n}, size: n.size}
 	if n.mode.IsDir() {
-		return &memoryDir{memoryFile: f, entries: n.entries()}, nil
+		return &memoryDir{memoryFile: f}, nil
 	}
 	f.SectionReader = io.NewSectionReader(n, 0, n.size)
 	return f, nil
+}
+
+// Stat describes a file or directory.
+func (m *Memory) Stat(name string) (fs.FileInfo, error) {
+	n := m.node(name)
+	if n == nil || n.mode&fs.ModeSymlink != 0 || !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	}
+	return memoryInfo{path.Base(name), n}, nil
+}
+
+// ReadDir lists a directory.
+func (m *Memory) ReadDir(name string) ([]fs.DirEntry, error) {
+	n := m.node(name)
+	switch {
+	case n == nil || !fs.ValidPath(name):
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}
+	case !n.mode.IsDir():
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
+	}
+	return n.entries(), nil
 }
 
 // ReadLink returns the target of a link.
@@ -172,11 +198,8 @@ func (n *node) ReadAt(p []byte, off int64) (int, error) {
 	for done < len(p) && off < n.size {
 		in := off % pageSize
 		part := p[done:min(int64(len(p)), int64(done)+min(pageSize-in, n.size-off))]
-		if page := n.pages[off/pageSize]; page != nil {
-			copy(part, page[in:])
-		} else {
-			clear(part)
-		}
+		page := n.pages[off/pageSize]
+		clear(part[copy(part, page[min(in, int64(len(page))):]):])
 		done += len(part)
 		off += int64(len(part))
 	}
@@ -190,12 +213,12 @@ func (n *node) writeAt(p []byte, off int64) {
 	for len(p) > 0 {
 		in := off % pageSize
 		part := p[:min(int64(len(p)), pageSize-in)]
-		page := n.pages[off/pageSize]
-		if page == nil && !zero(part) {
-			page = make([]byte, pageSize)
+		page, end := n.pages[off/pageSize], in+int64(len(part))
+		if end > int64(len(page)) && !zero(part) {
+			page = append(page, make([]byte, end-int64(len(page)))...)
 			n.pages[off/pageSize] = page
 		}
-		if page != nil {
+		if in < int64(len(page)) {
 			copy(page[in:], part)
 		}
 		p, off = p[len(part):], off+int64(len(part))
@@ -253,7 +276,7 @@ func (w *memoryWriter) Truncate(size int64) error {
 			delete(w.n.pages, at)
 		}
 	}
-	if page := w.n.pages[size/pageSize]; page != nil {
+	if page := w.n.pages[size/pageSize]; int64(len(page)) > size%pageSize {
 		clear(page[size%pageSize:])
 	}
 	w.n.size = size
@@ -285,7 +308,7 @@ func (f *memoryFile) WriteTo(w io.Writer) (int64, error) {
 	begin, _ := f.Seek(0, io.SeekCurrent)
 	n := f.info.n
 	for _, at := range slices.Sorted(maps.Keys(n.pages)) {
-		from, end := max(at*pageSize, begin), min((at+1)*pageSize, f.size)
+		from, end := max(at*pageSize, begin), min(at*pageSize+int64(len(n.pages[at])), f.size)
 		if from >= end {
 			continue
 		}
@@ -320,9 +343,10 @@ func atEnd(s io.Seeker) bool {
 func (f *memoryFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *memoryFile) Close() error               { return nil }
 
-// A memoryDir lists a directory as it was when it was opened.
+// A memoryDir lists a directory as it was when it was first asked to.
 type memoryDir struct {
 	*memoryFile
+	listed  bool
 	entries []fs.DirEntry
 }
 
@@ -331,6 +355,9 @@ func (d *memoryDir) Read([]byte) (int, error) {
 }
 
 func (d *memoryDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if !d.listed {
+		d.listed, d.entries = true, d.info.n.entries()
+	}
 	if n <= 0 {
 		n = len(d.entries)
 	} else if len(d.entries) == 0 {

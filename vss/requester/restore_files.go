@@ -23,14 +23,9 @@ var errNoAlternate = fmt.Errorf("%w: no alternate location", vss.ErrObjectNotFou
 
 // putBack restores the files of every item whose writer has not refused.
 func (j *restoreJob) putBack(ctx context.Context) {
-	files, err := fs.Sub(j.Source, FilesName)
-	to := newTree(j.Destination)
+	files, to := below{j.Source, FilesName}, newTree(j.Destination)
 	for _, it := range j.items {
-		switch {
-		case it.Err != nil:
-		case err != nil:
-			it.Err = phase("restore", it.FullPath(), err)
-		default:
+		if it.Err == nil {
 			j.putBackItem(ctx, to, files, it)
 		}
 	}

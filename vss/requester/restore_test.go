@@ -94,7 +94,9 @@ func TestOneBadComponent(t *testing.T) {
 			l, db, mail := lost(t)
 			tt.harm(l)
 			r, err := l.restore(func(r *requester.Restore) {
-				r.Select = func(_ *vss.WriterMetadata, c *vss.ComponentInfo) bool { return c.Name == "data" || c.Name == "settings" }
+				r.Select = func(_ *vss.WriterMetadata, c *vss.ComponentInfo) bool {
+					return c.Name == "data" || c.Name == "settings"
+				}
 			})
 			l.asFailed(err, "restore", tt.code)
 			l.restoredAs(r, statuses{"data": tt.want, "settings": all})

@@ -1,0 +1,38 @@
+package requester
+
+import "io/fs"
+
+// Below is a directory of a tree as a tree. Unlike what fs.Sub returns it asks for
+// what a file is without opening it.
+type below struct {
+	fsys fs.FS
+	dir  string
+}
+
+func (b below) name(op, name string) (string, error) {
+	switch {
+	case !fs.ValidPath(name):
+		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	case name == ".":
+		return b.dir, nil
+	}
+	return b.dir + "/" + name, nil
+}
+
+// ask hands a question on.
+func ask[T any](b below, op, name string, fn func(fs.FS, string) (T, error)) (T, error) {
+	full, err := b.name(op, name)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return fn(b.fsys, full)
+}
+
+func (b below) Open(name string) (fs.File, error)      { return ask(b, "open", name, fs.FS.Open) }
+func (b below) Stat(name string) (fs.FileInfo, error)  { return ask(b, "stat", name, fs.Stat) }
+func (b below) Lstat(name string) (fs.FileInfo, error) { return ask(b, "lstat", name, fs.Lstat) }
+func (b below) ReadLink(name string) (string, error)   { return ask(b, "readlink", name, fs.ReadLink) }
+func (b below) ReadDir(name string) ([]fs.DirEntry, error) {
+	return ask(b, "readdir", name, fs.ReadDir)
+}
