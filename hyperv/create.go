@@ -194,7 +194,7 @@ func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
 	for _, a := range c.Adapters {
 		conf.Adapters = append(conf.Adapters, h.newAdapter(conf.ID, a))
 	}
-	return conf, files{root: root, id: conf.ID}.config(), nil
+	return conf, filesBelow(root, conf.ID).config(), nil
 }
 
 func (h *Host) addDrives(conf *Configuration, disks []DiskConfig) {

@@ -71,7 +71,7 @@ func (l *lab) ctx() context.Context { return l.t.Context() }
 func (l *lab) must(err error) {
 	l.t.Helper()
 	if err != nil {
-		l.t.Fatalf("%v\n%s", err, l.w.Trace())
+		l.t.Fatalf("%v\n%s", err, l.story())
 	}
 }
 
@@ -325,7 +325,7 @@ func (l *lab) settled(but ...string) {
 		l.t.Errorf("left over: %v", left)
 	}
 	if l.t.Failed() {
-		l.t.Logf("\n%s", l.w.Trace())
+		l.t.Logf("\n%s", l.story())
 	}
 }
 
@@ -337,7 +337,7 @@ func (l *lab) recovers(but ...string) {
 	l.w.Heal()
 	target, err := l.backup()
 	if err != nil {
-		l.t.Errorf("the next backup: %v\n%s", err, l.w.Trace())
+		l.t.Errorf("the next backup: %v\n%s", err, l.story())
 		return
 	}
 	l.settled()
@@ -487,7 +487,7 @@ func (l *lab) event(kind string, attrs ...string) sim.Event {
 	l.t.Helper()
 	list := l.events(func(e sim.Event) bool { return e.Kind == kind && has(e, attrs) })
 	if len(list) != 1 {
-		l.t.Fatalf("%d events %s %v\n%s", len(list), kind, attrs, l.w.Trace())
+		l.t.Fatalf("%d events %s %v\n%s", len(list), kind, attrs, l.story())
 	}
 	return list[0]
 }
@@ -521,7 +521,7 @@ func (l *lab) span(kind string) (from, to uint64) {
 		}
 	}
 	if from == 0 || to < from {
-		l.t.Fatalf("the writer had no %s\n%s", kind, l.w.Trace())
+		l.t.Fatalf("the writer had no %s\n%s", kind, l.story())
 	}
 	return from, to
 }
@@ -548,7 +548,7 @@ func (l *lab) failsWith(err error, state vss.WriterState, code vss.HRESULT, word
 	l.t.Helper()
 	list := writers(err)
 	if len(list) != 1 || list[0].WriterID != hyperv.WriterID {
-		l.t.Fatalf("error %v, want a failure of the Hyper-V writer\n%s", err, l.w.Trace())
+		l.t.Fatalf("error %v, want a failure of the Hyper-V writer\n%s", err, l.story())
 	}
 	st := list[0]
 	if st.State != state || st.Code != code {
@@ -582,4 +582,11 @@ func (l *lab) lun(name string, bootable bool) guest.Disk {
 	}
 	l.h.AddDisk(name, d)
 	return d
+}
+
+// story is the end of the timeline, for messages.
+func (l *lab) story() string {
+	const most = 60
+	lines := strings.SplitAfter(timeline(l.w.Trace()), "\n")
+	return strings.Join(lines[max(len(lines)-most, 0):], "")
 }

@@ -17,31 +17,35 @@ const (
 	initialStore    = "InitialStore.xml"
 )
 
-// files names the files of a machine below its root.
+// files names the files of a machine in the folder of its configuration.
 type files struct {
-	root string
-	id   [16]byte
+	folder string
+	id     [16]byte
 }
 
-func (f files) folder() string { return volume.Join(f.root, machinesFolder) }
+// filesBelow names the files of a machine below a root: `<root>\Virtual Machines`.
+func filesBelow(root string, id [16]byte) files {
+	return files{folder: volume.Join(root, machinesFolder), id: id}
+}
 
-// config is the configuration file: `<root>\Virtual Machines\<GUID>.xml`.
-func (f files) config() string { return volume.Join(f.folder(), guid.Upper(f.id)+".xml") }
+// filesOf tells where the files of a machine are whose configuration file has
+// the path.
+func filesOf(config string, id [16]byte) files { return files{folder: volume.Dir(config), id: id} }
+
+// rootOf is what stands above the folder of a configuration file.
+func rootOf(config string) string { return volume.Dir(volume.Dir(config)) }
+
+// config is the configuration file: `<folder>\<GUID>.xml`.
+func (f files) config() string { return volume.Join(f.folder, guid.Upper(f.id)+".xml") }
 
 // stateFolder holds the saved state.
-func (f files) stateFolder() string { return volume.Join(f.folder(), guid.Upper(f.id)) }
+func (f files) stateFolder() string { return volume.Join(f.folder, guid.Upper(f.id)) }
 
 // memory is the memory image of a saved machine.
 func (f files) memory() string { return volume.Join(f.stateFolder(), guid.Upper(f.id)+".bin") }
 
 // devices is the device state of a saved machine.
 func (f files) devices() string { return volume.Join(f.stateFolder(), guid.Upper(f.id)+".vsv") }
-
-// filesOf tells where the files of a machine are whose configuration file has
-// the path.
-func filesOf(config string, id [16]byte) files {
-	return files{root: volume.Dir(volume.Dir(config)), id: id}
-}
 
 // sameVolume tells whether two paths begin with the same drive.
 func sameVolume(a, b string) bool {

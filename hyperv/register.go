@@ -3,6 +3,7 @@ package hyperv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -60,7 +61,7 @@ func (h *Host) enroll(c *Configuration, path string, stamp fileStamp) (*VM, erro
 	h.adopt(vm)
 	vm.emit("vm/register", "R51", sim.S("path", path), sim.S("state", vm.state.String()))
 	if linked {
-		vm.emit("vm/link", "R52", sim.S("at", files{root: h.root, id: c.ID}.config()), sim.S("to", path))
+		vm.emit("vm/link", "R52", sim.S("at", filesBelow(h.root, c.ID).config()), sim.S("to", path))
 	}
 	return vm, nil
 }
@@ -111,9 +112,15 @@ func (h *Host) readConfiguration(path string) (*Configuration, fileStamp, error)
 	return c, stamp, err
 }
 
-// broken is why the machine's configuration file is no good any more, or nil. It
-// is read again only if somebody has changed it.
+// broken is why nobody can work with the machine's configuration, or nil: the file
+// is no good any more, or what it calls a VHD file can be none on this host. The
+// file is read again only if somebody has changed it.
 func (vm *VM) broken() error {
+	for _, path := range vm.config.VHDPaths() {
+		if drive, rest, err := volume.Split(path); err != nil || drive == "" || rest == `\` {
+			return badConfiguration(errors.Join(fmt.Errorf("%q is not a file of the host", path), err))
+		}
+	}
 	now, err := vm.host.stampOf(vm.path)
 	if err != nil || now == vm.read {
 		return err
@@ -131,7 +138,7 @@ func (vm *VM) broken() error {
 
 // link puts a symbolic link into the default location, in place of a stale one.
 func (h *Host) link(path string, id [16]byte) error {
-	at := files{root: h.root, id: id}.config()
+	at := filesBelow(h.root, id).config()
 	v, rest, err := h.volumeOf(at)
 	if err != nil {
 		return err
@@ -152,7 +159,7 @@ func (h *Host) link(path string, id [16]byte) error {
 // gone, or is the machine's own configuration. One that leads to somebody else's
 // stays.
 func (h *Host) removeStaleLink(id [16]byte) error {
-	c, _, err := h.readConfiguration(files{root: h.root, id: id}.config())
+	c, _, err := h.readConfiguration(filesBelow(h.root, id).config())
 	if errors.Is(err, fs.ErrNotExist) || err == nil && c.ID == id {
 		return h.unlink(id)
 	}
@@ -161,7 +168,7 @@ func (h *Host) removeStaleLink(id [16]byte) error {
 
 // unlink removes the link in the default location, if there is one.
 func (h *Host) unlink(id [16]byte) error {
-	v, rest, err := h.volumeOf(files{root: h.root, id: id}.config())
+	v, rest, err := h.volumeOf(filesBelow(h.root, id).config())
 	if err != nil {
 		return err
 	}

@@ -356,7 +356,9 @@ func TestR36_SnapshotsAreAutoRecoverable(t *testing.T) {
 	l := newLab(t)
 	l.running("db", withLedger())
 	l.running("web", stopped)
-	without := func(r *requester.Backup) { r.Context = vss.ContextAppRollback | vss.SnapshotContext(vss.AttrNoAutoRecovery) }
+	without := func(r *requester.Backup) {
+		r.Context = vss.ContextAppRollback | vss.SnapshotContext(vss.AttrNoAutoRecovery)
+	}
 	_, err := l.backup(without)
 	l.failsWith(err, vss.StateFailedAtPrepareSnapshot, vss.ErrWriterErrorRetryable, "db", "VSS_VOLSNAP_ATTR_NO_AUTORECOVERY")
 	if len(l.w.Trace().Select("guest/backup")) != 0 {

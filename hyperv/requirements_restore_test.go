@@ -226,7 +226,9 @@ func (l *lab) restoreBy(target *requester.Memory, status map[string]vss.FileRest
 			}
 			return nil
 		}
-		err = choose(func(c vss.ComponentChoice, _ vss.FileRestoreStatus) error { return b.SetSelectedForRestore(ctx, c, true) })
+		err = choose(func(c vss.ComponentChoice, _ vss.FileRestoreStatus) error {
+			return b.SetSelectedForRestore(ctx, c, true)
+		})
 		if err != nil {
 			return err
 		}

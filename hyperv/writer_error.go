@@ -2,6 +2,7 @@ package hyperv
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/shadowsim/shadowsim/vss"
 )
@@ -19,7 +20,14 @@ type WriterError struct {
 	Err  error
 }
 
-func (e *WriterError) Error() string { return fmt.Sprintf("%s: %v: %v", e.VM, e.Err, e.Code) }
+// Error names the machine, the cause, and the code unless the cause ends with it.
+func (e *WriterError) Error() string {
+	s := fmt.Sprintf("%s: %v", e.VM, e.Err)
+	if code := e.Code.Error(); !strings.HasSuffix(s, code) {
+		s += ": " + code
+	}
+	return s
+}
 
 // Unwrap gives the code and the cause.
 func (e *WriterError) Unwrap() []error { return []error{e.Code, e.Err} }

@@ -20,7 +20,7 @@ func (w *Writer) component(m Machine) vss.ComponentInfo {
 	add := func(path, spec string) {
 		c.Files = append(c.Files, vss.FileSet{FileSpec: vss.FileSpec{Path: path, Spec: spec}})
 	}
-	add(volume.Dir(f.config()), volume.Base(f.config()))
+	add(f.folder, volume.Base(m.Path))
 	// What the folder holds depends on whether the machine is saved when the
 	// shadow copy is taken; it may be missing or empty.
 	add(f.stateFolder(), "*")

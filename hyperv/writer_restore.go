@@ -171,7 +171,7 @@ func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.Write
 			sim.Emit(ctx, "hyperv/update-vhd", "R55", sim.S("vm", m.Name()), sim.S("from", d.Path), sim.S("to", actual))
 		}
 	}
-	if was, is := filesOf(n.Path, m.ID).root, filesOf(m.Path, m.ID).root; !volume.Equal(was, is) && volume.Equal(conf.SnapshotRoot, was) {
+	if was, is := rootOf(n.Path), rootOf(m.Path); !volume.Equal(was, is) && volume.Equal(conf.SnapshotRoot, was) {
 		conf.SnapshotRoot = is
 		changed = true
 	}

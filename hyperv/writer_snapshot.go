@@ -191,8 +191,11 @@ func (w *Writer) ask(ctx context.Context, t *childTask) error {
 		ctx, cancel := sim.WithTimeout(ctx, answerLimit)
 		defer cancel()
 		taken, err := t.requestor.Snapshot(ctx, guest.SnapshotOptions{Copy: w.host.profile.CopyBackup})
-		if err == nil {
+		switch {
+		case err == nil:
 			t.copies = taken.Copies
+		case errors.Is(err, sim.ErrDead):
+			err = fmt.Errorf("%w: %w", guest.ErrNotRunning, err)
 		}
 		return err
 	})
@@ -201,14 +204,14 @@ func (w *Writer) ask(ctx context.Context, t *childTask) error {
 func saveCode(err error) vss.HRESULT { return writerCode(err, vss.ErrWriterErrorNonRetryable) }
 
 // snapshotCode is what the requester sees when a guest fails: a time-out is
-// reported as one, a guest's writer with a writer's code, what may work next time
-// as retryable, and all else as not retryable.
+// reported as one, a guest's writer with a writer's code, a guest that is busy
+// with another backup as retryable, and all else as not retryable.
 func snapshotCode(err error) vss.HRESULT {
 	switch {
 	case errors.Is(err, guest.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return vss.ErrWriterErrorTimeout
-	case errors.Is(err, guest.ErrBusy), vss.HRESULTOf(err).Advice().Retry == vss.RetryLater:
-		return writerCode(err, vss.ErrWriterErrorRetryable)
+	case errors.Is(err, guest.ErrBusy), errors.Is(err, vss.ErrSnapshotSetInProgress):
+		return vss.ErrWriterErrorRetryable
 	}
 	return writerCode(err, vss.ErrWriterErrorNonRetryable)
 }
