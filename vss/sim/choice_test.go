@@ -103,32 +103,39 @@ func TestSeededSchedulerIsKeyedByProcess(t *testing.T) {
 // A turn that was taken without a switch counts like one that was not: what a
 // process is worth to the scheduler depends on its own steps alone.
 func TestOwnStepsDoNotDependOnOthers(t *testing.T) {
-	after := func(busy bool) string {
-		w := sim.New(sim.Seed(3))
+	run := func(seed uint64, busy bool) string {
+		w := sim.New(sim.Seed(seed))
 		defer w.Close()
 		if busy {
 			w.Actor("busy").Go("work", func(ctx context.Context) error {
-				for sim.Now(ctx) < time.Second {
-					_ = sim.Sleep(ctx, 7*time.Millisecond)
+				for range 1000 {
+					_ = sim.Sleep(ctx, 3*time.Millisecond)
 				}
 				return nil
 			})
 		}
-		for _, name := range []string{"a", "b"} {
-			w.Actor(name).Go("alone", func(ctx context.Context) error {
-				start := time.Duration(map[string]int{"a": 1, "b": 4}[name]) * time.Second
-				_ = sim.Sleep(ctx, start-time.Second)
-				for sim.Now(ctx) < start {
+		var order []string
+		for i, name := range []string{"a", "b", "c"} {
+			w.Actor(name).Go("work", func(ctx context.Context) error {
+				_ = sim.Sleep(ctx, time.Duration(i)*time.Second)
+				for range 5 + 5*i {
 					_ = sim.Sleep(ctx, 10*time.Millisecond)
 				}
+				_ = sim.Sleep(ctx, 10*time.Second-sim.Now(ctx))
+				for range 5 {
+					order = append(order, name)
+					_ = sim.Yield(ctx)
+				}
 				return nil
 			})
 		}
-		_ = w.Advance(10 * time.Second)
-		return fmt.Sprint(order(w, "c", "d"))
+		_ = w.Advance(time.Minute)
+		return fmt.Sprint(order)
 	}
-	if after(true) != after(false) {
-		t.Errorf("%s\n%s", after(true), after(false))
+	for seed := range uint64(10) {
+		if alone, busy := run(seed, false), run(seed, true); alone != busy {
+			t.Errorf("seed %d: %s\n%s", seed, alone, busy)
+		}
 	}
 }
 

@@ -191,6 +191,44 @@ func TestCancelOfAForeignContextBetweenOurs(t *testing.T) {
 	}
 }
 
+// Who waits under a context of package context goes on at the time at which that
+// was cancelled, also if the canceller lets time pass with nobody else to run.
+func TestCancelOfAForeignContextIsAtOnce(t *testing.T) {
+	w := sim.New()
+	defer w.Close()
+	err := w.Do(t.Context(), func(ctx context.Context) error {
+		std, cancel := context.WithCancel(ctx)
+		sim.Go(ctx, "canceller", func(ctx context.Context) error {
+			_ = sim.Sleep(ctx, time.Second)
+			cancel()
+			return sim.Sleep(ctx, time.Hour)
+		})
+		if err := new(sim.Signal).Wait(std); err != context.Canceled || sim.Now(ctx) != time.Second {
+			t.Errorf("%v at %v", err, sim.Now(ctx))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A sleep that was cut short leaves no timer behind.
+func TestTheTimerOfASleepCutShort(t *testing.T) {
+	w := sim.New()
+	defer w.Close()
+	err := w.Do(t.Context(), func(ctx context.Context) error {
+		c, cancel := sim.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = sim.Sleep(c, time.Hour)
+		return new(sim.Signal).Wait(ctx)
+	})
+	var stuck *sim.StuckError
+	if !errors.As(err, &stuck) || stuck.At != time.Second {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Cleaning up under context.WithoutCancel is not disturbed by a time limit, but
 // by death.
 func TestWithoutCancel(t *testing.T) {
@@ -236,10 +274,12 @@ func TestShieldedContextsEndWithTheirProcess(t *testing.T) {
 	_ = w.Do(real, func(ctx context.Context) error {
 		inner, _ = sim.WithTimeout(context.WithoutCancel(ctx), time.Hour) //nolint:govet // the point of the test
 		cancel()
-		if err := sim.Sleep(ctx, time.Minute); err != nil {
-			return err
+		for sim.Sleep(ctx, 1) == nil {
 		}
-		return sim.Sleep(ctx, time.Minute)
+		if inner.Err() != nil {
+			t.Error("the caller's cancellation goes through the shield")
+		}
+		return sim.Sleep(inner, 1)
 	})
 	if inner.Err() == nil {
 		t.Error("it goes on")
@@ -293,9 +333,6 @@ func TestContextsOutsideOfAProcess(t *testing.T) {
 	if sim.Now(ctx) != 0 || sim.Self(ctx) != nil {
 		t.Error("ordinary code is somewhere")
 	}
-	if _, ok := ctx.Deadline(); ok {
-		t.Error("a virtual deadline shows as a date")
-	}
 }
 
 func TestDeriveFromTheCancelled(t *testing.T) {
@@ -306,6 +343,9 @@ func TestDeriveFromTheCancelled(t *testing.T) {
 		cancel()
 		d, cancel := sim.WithTimeout(c, time.Hour)
 		defer cancel()
+		if _, ok := d.Deadline(); ok {
+			t.Error("a virtual deadline shows as a date")
+		}
 		if err := sim.Sleep(d, 1); err != context.Canceled {
 			t.Errorf("got %v", err)
 		}

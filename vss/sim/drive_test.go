@@ -325,13 +325,21 @@ func TestPollingADeadlockEnds(t *testing.T) {
 	a := w.Actor("service")
 	a.Go("work", func(ctx context.Context) error { return (&sim.Signal{Name: "never"}).Wait(ctx) })
 	poll := func() error { return a.Poll(t.Context(), "status", func(context.Context) error { return nil }) }
-	for range 3 { // whatever moves between questions starts the count anew
+	for round := range 3 { // whatever moves between questions starts the count anew
 		for range 9000 {
 			if err := poll(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := w.Advance(1); err != nil {
+		between := []func() error{
+			func() error { return w.Advance(1) },
+			func() error { return w.Do(t.Context(), func(context.Context) error { return nil }) },
+			func() error {
+				a.Go("quick", func(context.Context) error { return nil })
+				return poll()
+			},
+		}
+		if err := between[round](); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -220,6 +221,30 @@ func TestKillOfARunnableProcess(t *testing.T) {
 			t.Errorf("%s: %d turns, want %d", c.name, turns, want)
 		}
 		_ = w.Close()
+	}
+}
+
+// The dead are nobody's choice.
+func TestTheDeadAreNotInTheQueue(t *testing.T) {
+	most := 0
+	w := sim.New(sim.WithChooser(sim.ChooseFunc(func(_ string, n int) int { most = max(most, n); return 0 })))
+	defer w.Close()
+	err := w.Do(t.Context(), func(ctx context.Context) error {
+		for range 2 {
+			sim.Go(ctx, "living", func(ctx context.Context) error { return errors.Join(sim.Yield(ctx), sim.Yield(ctx)) })
+		}
+		victim := w.Actor("victim")
+		for range 10 {
+			victim.Go("p", func(ctx context.Context) error { return sim.Yield(ctx) })
+		}
+		paused := victim.Child("paused")
+		paused.Pause()
+		paused.Go("p", func(ctx context.Context) error { return sim.Yield(ctx) })
+		victim.Kill()
+		return errors.Join(sim.Yield(ctx), sim.Yield(ctx))
+	})
+	if err != nil || most != 3 {
+		t.Errorf("%v, a choice among %d", err, most)
 	}
 }
 

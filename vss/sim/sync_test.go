@@ -162,30 +162,3 @@ func TestSignal(t *testing.T) {
 		t.Errorf("%v, %d woken", err, woken)
 	}
 }
-
-// Waiting in a loop with a time limit leaves nothing in the lists of who waits.
-func TestWaitersWhoGaveUpAreForgotten(t *testing.T) {
-	w := sim.New()
-	defer w.Close()
-	var s sim.Signal
-	var g sim.Gate
-	g.Shut()
-	p := w.Actor("a").Go("p", s.Wait)
-	err := w.Do(t.Context(), func(ctx context.Context) error {
-		for range 1000 {
-			for _, wait := range []func(context.Context) error{s.Wait, g.Pass, p.Wait} {
-				c, cancel := sim.WithTimeout(ctx, 1)
-				if err := wait(c); !errors.Is(err, context.DeadlineExceeded) {
-					return err
-				}
-				cancel()
-			}
-		}
-		s.Set()
-		g.Open()
-		return errors.Join(s.Wait(ctx), g.Pass(ctx), p.Wait(ctx))
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
