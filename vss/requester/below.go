@@ -1,6 +1,9 @@
 package requester
 
-import "io/fs"
+import (
+	"io/fs"
+	"strings"
+)
 
 // Below is a directory of a tree as a tree. Unlike what fs.Sub returns it asks for
 // what a file is without opening it.
@@ -33,6 +36,15 @@ func (b below) Open(name string) (fs.File, error)      { return ask(b, "open", n
 func (b below) Stat(name string) (fs.FileInfo, error)  { return ask(b, "stat", name, fs.Stat) }
 func (b below) Lstat(name string) (fs.FileInfo, error) { return ask(b, "lstat", name, fs.Lstat) }
 func (b below) ReadLink(name string) (string, error)   { return ask(b, "readlink", name, fs.ReadLink) }
+
+// ReadDir lists a directory. A name in it that leads elsewhere is an error: who
+// walks the tree by such names may never come to an end.
 func (b below) ReadDir(name string) ([]fs.DirEntry, error) {
-	return ask(b, "readdir", name, fs.ReadDir)
+	entries, err := ask(b, "readdir", name, fs.ReadDir)
+	for _, e := range entries {
+		if n := e.Name(); n == "." || !fs.ValidPath(n) || strings.Contains(n, "/") {
+			return nil, &fs.PathError{Op: "readdir", Path: b.dir + "/" + name + "/" + n, Err: fs.ErrInvalid}
+		}
+	}
+	return entries, err
 }

@@ -148,6 +148,8 @@ var hostileSeeds = []struct {
 	{`D:\x`, ``, "good", 0},
 	{`D:\x`, `E:\`, "good", fs.ModeDir},
 	{`D:\x`, ``, "..", 0},
+	{`D:\x`, ``, "..", fs.ModeDir},
+	{`D:\x`, ``, ".", fs.ModeDir},
 	{`D:\x`, ``, `..\..\..\evil`, 0},
 	{`D:\x`, ``, `../../../evil`, 0},
 	{`D:\x`, ``, `/etc/evil`, fs.ModeSymlink},
