@@ -231,8 +231,16 @@ func TestTheDeadAreNotInTheQueue(t *testing.T) {
 	defer w.Close()
 	err := w.Do(t.Context(), func(ctx context.Context) error {
 		for range 2 {
-			sim.Go(ctx, "living", func(ctx context.Context) error { return errors.Join(sim.Yield(ctx), sim.Yield(ctx)) })
+			sim.Go(ctx, "living", func(ctx context.Context) error {
+				return errors.Join(sim.Yield(ctx), sim.Yield(ctx), sim.Yield(ctx), sim.Yield(ctx))
+			})
 		}
+		waiting := w.Actor("waiting")
+		waiting.Go("waits", func(ctx context.Context) error { return sim.Sleep(ctx, time.Hour) })
+		_ = sim.Yield(ctx)
+		most = 0
+		waiting.Kill()
+		_ = sim.Yield(ctx)
 		victim := w.Actor("victim")
 		for range 10 {
 			victim.Go("p", func(ctx context.Context) error { return sim.Yield(ctx) })
@@ -371,7 +379,6 @@ func TestPanicOfTheDeadIsNobodysFailure(t *testing.T) {
 	defer w.Close()
 	a := w.Actor("a")
 	p := a.Go("p", func(ctx context.Context) error {
-		defer func() { _ = sim.Sleep(ctx, 1) }()
 		if sim.Sleep(ctx, time.Hour) != nil {
 			panic("did not expect that")
 		}

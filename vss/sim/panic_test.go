@@ -165,6 +165,11 @@ func TestWhatBelongsToTheDriverGoesOnThere(t *testing.T) {
 			_ = sim.Sleep(ctx, 1)
 			t.Error("the process went on")
 		}, func(o outcome) bool { return o.panicked == "broken chooser" }},
+		{"chooser, and something else on the way", sim.Options(broken, sim.Rethrow(func(v any) bool { return v == "mine" })),
+			func(ctx context.Context) {
+				defer panic("mine")
+				sim.Choose(ctx, "x", 2)
+			}, func(o outcome) bool { return o.panicked == "broken chooser" }},
 		{"chooser between processes", broken, func(ctx context.Context) {
 			sim.Go(ctx, "other", func(context.Context) error { return nil })
 			_ = sim.Yield(ctx)
