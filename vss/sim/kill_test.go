@@ -144,7 +144,7 @@ func TestKilledProcessLeavesNoTrace(t *testing.T) {
 		}
 		a.Emit("after", "")
 		sim.Emit(ctx, "after", "")
-		if w.NewID("y") != w.NewID("y") || id == w.NewID("x") {
+		if first, second := w.NewID("y"), w.NewID("y"); first != second || id == w.NewID("x") {
 			t.Error("identities of the dead count")
 		}
 		if l := sim.Latency(ctx, "l", 0, time.Hour); l == before || l != sim.Latency(ctx, "l", 0, time.Hour) {
