@@ -210,6 +210,9 @@ func (n *node) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (n *node) writeAt(p []byte, off int64) {
+	if len(p) == 0 {
+		return // which makes nothing longer
+	}
 	for len(p) > 0 {
 		in := off % pageSize
 		part := p[:min(int64(len(p)), pageSize-in)]
