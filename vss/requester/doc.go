@@ -11,7 +11,8 @@
 // set, looks at every writer's status after every phase, copies the files out of
 // the shadow copies and stores the documents beside them. A restore brings back
 // what is chosen, tells the writers how it went, component by component, and
-// never writes a file of a writer that refused.
+// never writes a file of a writer that refused. Files go where the writers'
+// restore methods and targets say, all files of a component or none.
 //
 // It knows nothing of any particular writer. The order of calls follows
 // "Overview of Processing a Backup Under VSS" and "Overview of Processing a
