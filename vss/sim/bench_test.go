@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,12 +36,22 @@ func BenchmarkSleepAlone(b *testing.B) {
 	})
 }
 
+// Worlds have some thousand events; one that only grows would measure the garbage
+// collector.
 func BenchmarkEmit(b *testing.B) {
-	w := sim.New()
-	defer w.Close()
-	a := w.Actor("h1")
-	for b.Loop() {
-		a.Emit("vm/state", "R25", sim.S("vm", "sql01"), sim.S("state", "saved"))
+	for _, size := range []int{100, 5_000, 1_000_000} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			b.ReportAllocs()
+			var w *sim.World
+			var a *sim.Actor
+			for n := 0; b.Loop(); n++ {
+				if n%size == 0 {
+					w = sim.New()
+					a = w.Actor("h1")
+				}
+				a.Emit("vm/state", "R25", sim.S("vm", "sql01"), sim.S("state", "saved"))
+			}
+		})
 	}
 }
 

@@ -59,7 +59,7 @@ func (a *Actor) Poll(ctx context.Context, name string, fn func(ctx context.Conte
 		return err
 	}
 	if w.polls++; w.polls > maxPolls {
-		return w.stuck(deadlock)
+		return w.stuck(idle)
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func (w *World) nudge() (moved bool) {
 	}
 	w.budget = ^uint64(0)
 	_ = w.guard(func() error {
-		moved = w.turn() == ""
+		moved = w.turn() == runs
 		w.unwind()
 		return nil
 	})
@@ -84,16 +84,28 @@ func (w *World) Do(ctx context.Context, fn func(ctx context.Context) error) erro
 	return w.root.Call(ctx, "do", fn)
 }
 
-// Advance lets d of virtual time pass, whatever the limit of virtual time.
-// Background work goes on. It is for ordinary code; a process calls [Sleep].
+// Advance lets d of virtual time pass, whatever the limit of virtual time, and
+// all work that is due until then, and at that instant, be done. It is for
+// ordinary code; a process calls [Sleep].
 func (w *World) Advance(d time.Duration) error {
 	if err := w.take(); err != nil {
 		return err
 	}
 	defer w.mu.Unlock()
 	w.polls = 0
-	p := w.root.start(context.Background(), "advance", func(ctx context.Context) error { return Sleep(ctx, d) })
-	return w.drive(context.Background(), p, max(d, w.virtualLimit))
+	end := after(w.now, max(d, 0))
+	w.limit(end)
+	return w.guard(func() error {
+		for {
+			switch why := w.turn(); why {
+			case exhausted:
+				return w.stuck(why)
+			case idle, tooLate:
+				w.now = end
+				return nil
+			}
+		}
+	})
 }
 
 // take locks the world for an operation from ordinary code.

@@ -175,7 +175,8 @@ func (w *World) Hits() []Hit {
 // At asks whether something is to go wrong at the point for the running
 // process's actor. A delay and a hang happen inside At; an error and the
 // process's own death are returned. Of several faults that strike at once the
-// first come first: a delay, then an error.
+// first come first: a delay, then an error. One that is to kill an actor that is
+// not there, or dead, does not strike.
 func At(ctx context.Context, point Point) error {
 	p, err := caller(ctx)
 	if err != nil {
@@ -217,32 +218,34 @@ func (p *Proc) at(ctx context.Context, point Point, on string) error {
 			struck = append(struck, f)
 		}
 	}
-	w.struck = w.struck || len(struck) > 0
 	p.learn(uint64(len(struck)))
 	for _, f := range struck {
-		w.emit(p.actor, "fault", "", []Attr{S("point", string(point)), S("on", on), S("outcome", f.Outcome.String())})
-		if err := p.suffer(ctx, f.Fault, on); err != nil {
+		if err := p.suffer(ctx, f, on); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Proc) suffer(ctx context.Context, f Fault, on string) error {
-	switch o := f.Outcome; {
+func (p *Proc) suffer(ctx context.Context, f *plannedFault, on string) error {
+	o := f.Outcome
+	victim := p.actor
+	if o.Kill != "" && o.Kill != "." {
+		if victim = p.w.Find(o.Kill); victim == nil {
+			f.fired-- // who is not there cannot be struck
+			return nil
+		}
+	}
+	p.w.struck = true
+	p.w.emit(p.actor, "fault", "", []Attr{S("point", string(f.Point)), S("on", on), S("outcome", o.String())})
+	switch {
 	case o.Err != 0:
-		return &FaultError{Fault: f, On: on}
+		return &FaultError{Fault: f.Fault, On: on}
 	case o.Delay > 0:
 		return Sleep(ctx, o.Delay)
 	case o.Hang:
 		return p.park(ctx, "a hang at "+string(f.Point), nil)
-	case o.Kill == ".":
-		p.actor.Kill()
-	default:
-		victim := p.w.Find(o.Kill)
-		if victim == nil {
-			return fmt.Errorf("sim: fault %q: no such actor", f)
-		}
+	case o.Kill != "":
 		victim.Kill()
 	}
 	return p.enter(ctx)

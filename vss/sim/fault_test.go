@@ -65,7 +65,8 @@ func TestFaults(t *testing.T) {
 		{"p kill", "p@a q@b", "sim: the process was killed 0s", ""},
 		{"p kill=h1/b", "p@b q@a", "sim: the process was killed 0s", ""},
 		{"p kill=h1/b", "q@b p@a q@b", "0s 0s 0s", ""},
-		{"p kill=h9", "p@a", `sim: fault "p kill=h9": no such actor`, ""},
+		{"p kill=h9;p err=0x1", "p@a", "0x1", "p kill=h9"},
+		{"p from=1 kill=h1/b;q nth=2 delay=1s", "q@b p@a p@a q@a", "0s 0s 0s 1s", ""},
 	} {
 		t.Run(c.plan, func(t *testing.T) {
 			var plan []string

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -11,11 +10,7 @@ import (
 // world. A panic or Goexit that belongs to the driver closes the world on its
 // way.
 func (w *World) drive(ctx context.Context, p *Proc, limit time.Duration) error {
-	w.until = after(w.now, limit)
-	w.budget = w.steps.Load() + w.eventLimit
-	if w.budget < w.eventLimit {
-		w.budget = ^uint64(0)
-	}
+	w.limit(after(w.now, limit))
 	return w.guard(func() error {
 		err := w.runUntil(ctx, p)
 		w.unwind() // what p killed in its last turn
@@ -26,13 +21,32 @@ func (w *World) drive(ctx context.Context, p *Proc, limit time.Duration) error {
 	})
 }
 
+// limit says how far the world may run from here.
+func (w *World) limit(until time.Duration) {
+	w.until = until
+	w.budget = w.steps.Load() + w.eventLimit
+	if w.budget < w.eventLimit {
+		w.budget = ^uint64(0)
+	}
+}
+
+// A halt is why a world gives nobody a turn.
+type halt int
+
+const (
+	runs      halt = iota // it does
+	idle                  // nothing is runnable and no timer is set
+	tooLate               // nothing is runnable before the limit of this drive
+	exhausted             // the number of events of this drive is used up
+)
+
 func (w *World) runUntil(ctx context.Context, p *Proc) error {
 	for !p.ended {
 		if err := ctx.Err(); err != nil {
 			p.ctx.cancel(err)
 		}
-		if reason := w.turn(); reason != "" {
-			err := w.stuck(reason)
+		if why := w.turn(); why != runs {
+			err := w.stuck(why)
 			w.bury([]*Proc{p})
 			return err
 		}
@@ -40,31 +54,31 @@ func (w *World) runUntil(ctx context.Context, p *Proc) error {
 	return p.err
 }
 
-// turn gives one process its turn, moving time when none can run. It returns
-// why it could not.
-func (w *World) turn() (stuck string) {
+// turn gives one process its turn, moving time when none can run, or says why
+// not.
+func (w *World) turn() halt {
 	if len(w.foreign) > 0 {
 		w.lookAround()
 	}
 	if len(w.dying) > 0 {
 		w.resume(w.nextDying())
-		return ""
+		return runs
 	}
 	for len(w.runq) == 0 {
 		if len(w.timers) == 0 {
-			return deadlock
+			return idle
 		}
 		if w.timers[0].at > w.until {
-			return fmt.Sprintf("%v of virtual time", w.virtualLimit)
+			return tooLate
 		}
 		w.now = w.timers[0].at
 		w.fire()
 	}
 	if w.steps.Load() >= w.budget {
-		return fmt.Sprintf("%d events", w.eventLimit)
+		return exhausted
 	}
 	w.resume(w.pick())
-	return ""
+	return runs
 }
 
 // resume runs p until it gives way.
@@ -87,7 +101,7 @@ func (w *World) resume(p *Proc) {
 	p.co.next()
 	w.running.Store(nil)
 	if p.ended {
-		w.idle = append(w.idle, p.co)
+		w.spare = append(w.spare, p.co)
 		p.co = nil
 	}
 	if f := w.fatal; f != nil {
@@ -97,9 +111,9 @@ func (w *World) resume(p *Proc) {
 }
 
 func (w *World) takeCoro() *coro {
-	if n := len(w.idle); n > 0 {
-		c := w.idle[n-1]
-		w.idle = w.idle[:n-1]
+	if n := len(w.spare); n > 0 {
+		c := w.spare[n-1]
+		w.spare = w.spare[:n-1]
 		return c
 	}
 	return newCoro()

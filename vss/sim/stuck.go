@@ -2,12 +2,19 @@ package sim
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
 // stuck reports every process that has not ended and what it waits for.
-func (w *World) stuck(reason string) *StuckError {
-	e := &StuckError{Reason: reason, At: w.now}
+func (w *World) stuck(why halt) *StuckError {
+	e := &StuckError{Reason: deadlock, At: w.now}
+	switch why {
+	case tooLate:
+		e.Reason = fmt.Sprintf("%v of virtual time", w.virtualLimit)
+	case exhausted:
+		e.Reason = fmt.Sprintf("%d events", w.eventLimit)
+	}
 	var procs []*Proc
 	w.root.each(func(a *Actor) { procs = append(procs, a.procs...) })
 	slices.SortFunc(procs, func(a, b *Proc) int { return cmp.Compare(a.order, b.order) })

@@ -37,7 +37,7 @@ type World struct {
 	dying   []*Proc // killed, to unwind before anything else runs
 	foreign []*Proc // they wait under a context that others can end; see watch
 	nproc   uint64
-	idle    []*coro
+	spare   []*coro
 	polls   int // in a row that found nothing to move
 
 	root    *Actor
@@ -196,10 +196,10 @@ func (w *World) close() {
 	w.running.Store(nil)
 	w.root.kill()
 	defer func() {
-		for _, c := range w.idle {
+		for _, c := range w.spare {
 			c.stop()
 		}
-		w.idle, w.runq, w.held, w.timers, w.asleep = nil, nil, nil, nil, nil
+		w.spare, w.runq, w.held, w.timers, w.asleep = nil, nil, nil, nil, nil
 	}()
 	w.unwind()
 }
