@@ -93,7 +93,7 @@ func layout(kinds ...guest.FileSystemKind) *guest.DiskSpec {
 		if k == guest.FAT32 {
 			p.Size = 40 * mib
 		} else if i < len(kinds)-1 {
-			p.Size = 4 * mib
+			p.Size = 2 * mib
 		}
 		spec.Partitions = append(spec.Partitions, p)
 	}
@@ -107,7 +107,7 @@ const (
 
 // vhdOf is a new VHD with one NTFS volume.
 func vhdOf(path string) hyperv.DiskConfig {
-	return hyperv.DiskConfig{Path: path, Size: 16 * mib, BlockSize: 512 << 10, Format: layout(guest.NTFS)}
+	return hyperv.DiskConfig{Path: path, Size: 6 * mib, BlockSize: 512 << 10, Format: layout(guest.NTFS)}
 }
 
 // machine makes a machine with one disk, on D: with all that belongs to it, whose
@@ -346,16 +346,23 @@ func (l *lab) recovers(but ...string) {
 	}
 }
 
+// noting makes the spy note what machines hold.
+func (l *lab) noting() *lab {
+	l.spy.notes = true
+	return l
+}
+
 // spy is a management that notes what machines hold when it matters.
 type spy struct {
 	hyperv.Management
 	lab     *lab
+	notes   bool
 	shadows map[string]map[string][]byte // by machine: the guest's copies of its volumes
 	saved   map[string][]byte            // by file: VHDs and memory at the end of a save
 }
 
 func (s *spy) Save(ctx context.Context, id [16]byte) error {
-	if err := s.Management.Save(ctx, id); err != nil {
+	if err := s.Management.Save(ctx, id); err != nil || !s.notes {
 		return err
 	}
 	vm := s.lab.h.VMByID(id)
@@ -386,6 +393,9 @@ func (r *spyRequestor) Snapshot(ctx context.Context, o guest.SnapshotOptions) (*
 	}
 	volumes := make(map[string][]byte)
 	for _, c := range s.Copies {
+		if !r.spy.notes {
+			break
+		}
 		kept, err := r.vm.Guest().Disks()[c.Disk].Disk.Kept(c.ID)
 		if err != nil {
 			return nil, err
@@ -573,7 +583,7 @@ func (l *lab) describe() string {
 // lun offers a disk that is no file, with a system on it or not.
 func (l *lab) lun(name string, bootable bool) guest.Disk {
 	l.t.Helper()
-	d := guest.NewDisk(disk.NewMemory(16 * mib))
+	d := guest.NewDisk(disk.NewMemory(6 * mib))
 	spec := layout(guest.NTFS)
 	spec.Signature = 0x10203040
 	l.must(guest.Format(d, *spec))

@@ -46,14 +46,17 @@ type Control interface {
 	// Requestor is the backup service inside the guest.
 	Requestor(ctx context.Context, id [16]byte) (guest.Requestor, error)
 	// DropSnapshots deletes snapshots that the guest took from the machine's live
-	// disks. One that is gone already is no error.
+	// disks. One that is gone already is no error. Without any it deletes what a
+	// guest has left that died before it could tell; of a machine that executes
+	// nothing.
 	DropSnapshots(ctx context.Context, id [16]byte, copies []guest.Copy) error
 }
 
 // Registry adds and removes machines.
 type Registry interface {
 	// Delete removes the registration of a machine that is off, its
-	// configuration file, its saved state and its ports. VHD files stay.
+	// configuration file, its saved state and its ports. VHD files stay. One that
+	// an operation holds is [ErrInUse].
 	Delete(ctx context.Context, id [16]byte) error
 	// Register adds the machine that a configuration file describes. It is saved
 	// if there is a saved state beside the file, and off otherwise. A file that

@@ -179,9 +179,10 @@ func (h *Host) unlink(id [16]byte) error {
 	return v.Remove(rest)
 }
 
-// Delete removes a machine that is off: its registration, configuration, saved
-// state, ports and link, and its worker process. VHD files stay (R45), without
-// snapshots that a guest may have left in them.
+// Delete removes a machine that is off and that no operation holds: its
+// registration, configuration, saved state, ports and link, and its worker
+// process. VHD files stay (R45), without snapshots that a guest may have left in
+// them.
 func (vm *VM) Delete(ctx context.Context) error {
 	if err := vm.call(ctx, "delete", vm.delete); err != nil {
 		return err
@@ -195,6 +196,9 @@ func (vm *VM) delete(ctx context.Context) error {
 	}
 	if vm.state != StateOff {
 		return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: ErrInvalidState}
+	}
+	if vm.lock != "" {
+		return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: vm.inUse()}
 	}
 	h := vm.host
 	err := errors.Join(vm.dropAllSnapshots(), h.unlink(vm.ID()), h.removeSavedState(vm.files()), h.removeFile(vm.path))

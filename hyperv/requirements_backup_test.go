@@ -74,16 +74,16 @@ func TestR23_TheRollbackIsNotVisibleToTheChild(t *testing.T) {
 	l := newLab(t)
 	vm := l.running("db", withLedger("rest=10ms"))
 	l.advance(time.Second)
-	l.write(vm, "C:", 8*mib, 'a')
-	l.after = func(string, *guest.Snapshot) { l.writeNow(vm, "C:", 8*mib, 'b') }
+	l.write(vm, "C:", blockX, 'a')
+	l.after = func(string, *guest.Snapshot) { l.writeNow(vm, "C:", blockX, 'b') }
 	target := l.mustBackup()
 	if l.event("hyperv/roll-back").Get("vm") != "db" {
 		t.Error("nothing was rolled back")
 	}
-	if got := byteAt(t, volumeIn(t, vm.Guest().Disks()[0].Disk, 0), 8*mib); got != 'b' {
+	if got := byteAt(t, volumeIn(t, vm.Guest().Disks()[0].Disk, 0), blockX); got != 'b' {
 		t.Errorf("the child reads %c", got)
 	}
-	if got := byteAt(t, volumeIn(t, l.diskIn(target, `D:\VMs\db\system.vhd`), 0), 8*mib); got != 'a' {
+	if got := byteAt(t, volumeIn(t, l.diskIn(target, `D:\VMs\db\system.vhd`), 0), blockX); got != 'a' {
 		t.Errorf("the backup holds %c", got)
 	}
 	from, to := l.span("vss/post-snapshot")
@@ -289,7 +289,7 @@ func TestR32_BackToTheStateBefore(t *testing.T) {
 }
 
 func TestR33_TheShadowCopyIsRolledBackToTheGuestsSnapshot(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t).noting()
 	vm := l.running("db", also("data.vhd", guest.NTFS, guest.NTFS), withLedger("data=D:", "log=E:", "rest=10ms"))
 	l.advance(time.Second)
 	target := l.mustBackup()
@@ -323,7 +323,7 @@ func TestR34_OnlyVHDsWithSnapshotsAreRolledBack(t *testing.T) {
 	l.decides(vm, hyperv.MethodChildSnapshot)
 	l.after = func(string, *guest.Snapshot) {
 		for _, d := range vm.Guest().Disks() {
-			if _, err := d.Disk.WriteAt([]byte("b"), 8*mib); err != nil {
+			if _, err := d.Disk.WriteAt([]byte("b"), blockX); err != nil {
 				t.Error(err)
 			}
 		}
@@ -333,7 +333,7 @@ func TestR34_OnlyVHDsWithSnapshotsAreRolledBack(t *testing.T) {
 		t.Errorf("%v", e)
 	}
 	for path, want := range map[string]byte{`D:\VMs\db\system.vhd`: 0, `D:\VMs\db\efi.vhd`: 'b'} {
-		if got := byteAt(t, l.diskIn(target, path), 8*mib); got != want {
+		if got := byteAt(t, l.diskIn(target, path), blockX); got != want {
 			t.Errorf("%s holds %q, want %q", path, got, want)
 		}
 	}
@@ -440,11 +440,11 @@ func (l *lab) vhdsIn(target *requester.Memory) map[string]*vhd.Image {
 }
 
 func TestR39_PassThroughDisksAreNotInTheBackup(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t).noting()
 	lun := l.lun("lun0", false)
 	vm := l.running("db", withDisk(hyperv.DiskConfig{PassThrough: "lun0"}))
 	l.decides(vm, hyperv.MethodChildSnapshot)
-	l.write(vm, "D:", 8*mib, 0xA7)
+	l.write(vm, "D:", blockX, 0xA7)
 	target := l.mustBackup()
 	if e := l.event("hyperv/excluded-disk"); e.Get("disk") != "lun0" || e.Rule != "R39" {
 		t.Errorf("%v", e)
@@ -456,11 +456,11 @@ func TestR39_PassThroughDisksAreNotInTheBackup(t *testing.T) {
 }
 
 func TestR40_ISCSIDisksAreNotInTheBackup(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t).noting()
 	l.lun("iqn.2008-06.test:data", false)
 	vm := l.running("db", withDisk(hyperv.DiskConfig{Initiator: "iqn.2008-06.test:data"}))
 	l.decides(vm, hyperv.MethodChildSnapshot)
-	l.write(vm, "D:", 8*mib, 0xA7)
+	l.write(vm, "D:", blockX, 0xA7)
 	target := l.mustBackup()
 	if e := l.event("hyperv/excluded-disk"); e.Get("disk") != "iqn.2008-06.test:data" || e.Rule != "R40" {
 		t.Errorf("%v", e)

@@ -113,7 +113,7 @@ func TestR6_SavedInPrepareForSnapshot(t *testing.T) {
 }
 
 func TestR7_VolumesAreSnapshottedWhileSaved(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t).noting()
 	vm := l.running("web", stopped)
 	target := l.mustBackup()
 	commit := l.event("provider/commit").Seq
@@ -143,7 +143,7 @@ func TestR8_BackInPostSnapshot(t *testing.T) {
 }
 
 func TestR9_ChildSnapshotUsesVSSInside(t *testing.T) {
-	l := newLab(t)
+	l := newLab(t).noting()
 	vm := l.running("db")
 	l.mustBackup()
 	inside := l.events(func(e sim.Event) bool {

@@ -143,29 +143,43 @@ func TestR46_OthersAreLeftAlone(t *testing.T) {
 	}
 }
 
-// slowWriter is another writer of the host that takes its time.
-type slowWriter struct{}
+// otherWriter is another writer of the host. It takes an hour to prepare for a
+// restore, and tells when the shadow copies are there.
+type otherWriter struct{ posted func() }
 
-func (slowWriter) Identify(_ context.Context, ev *vss.IdentifyEvent) error {
+func (otherWriter) Identify(_ context.Context, ev *vss.IdentifyEvent) error {
 	err := ev.Metadata.SetRestoreMethod(vss.RestorePolicy{Method: vss.MethodRestoreIfCanReplace, WriterRestore: vss.WriterRestoreAlways})
 	if err != nil {
 		return err
 	}
-	return ev.Metadata.AddComponent(vss.ComponentInfo{ComponentKey: vss.ComponentKey{Name: "slow"}, Type: vss.ComponentFileGroup, Selectable: true,
-		Files: []vss.FileSet{{FileSpec: vss.FileSpec{Path: `D:\slow`, Spec: "*"}}}})
+	return ev.Metadata.AddComponent(vss.ComponentInfo{ComponentKey: vss.ComponentKey{Name: "other"}, Type: vss.ComponentFileGroup, Selectable: true,
+		Files: []vss.FileSet{{FileSpec: vss.FileSpec{Path: `D:\other`, Spec: "*"}}}})
 }
-func (slowWriter) PrepareSnapshot(context.Context, *vss.PrepareSnapshotEvent) error { return nil }
-func (slowWriter) Freeze(context.Context, *vss.FreezeEvent) error                   { return nil }
-func (slowWriter) Thaw(context.Context, *vss.ThawEvent) error                       { return nil }
-func (slowWriter) Abort(context.Context, *vss.AbortEvent) error                     { return nil }
-func (slowWriter) PreRestore(ctx context.Context, _ *vss.PreRestoreEvent) error {
+func (otherWriter) PrepareSnapshot(context.Context, *vss.PrepareSnapshotEvent) error { return nil }
+func (otherWriter) Freeze(context.Context, *vss.FreezeEvent) error                   { return nil }
+func (otherWriter) Thaw(context.Context, *vss.ThawEvent) error                       { return nil }
+func (otherWriter) Abort(context.Context, *vss.AbortEvent) error                     { return nil }
+func (w otherWriter) PostSnapshot(context.Context, *vss.PostSnapshotEvent) error {
+	if w.posted != nil {
+		w.posted()
+	}
+	return nil
+}
+func (otherWriter) PreRestore(ctx context.Context, _ *vss.PreRestoreEvent) error {
 	return sim.Sleep(ctx, time.Hour)
+}
+
+// addWriter subscribes another writer, which calls posted in PostSnapshot.
+func (l *lab) addWriter(posted func()) {
+	l.t.Helper()
+	c := vss.WriterConfig{Actor: l.w.Actor("other"), ClassID: guid.GUID{1}, Name: "Other Writer"}
+	_, err := l.h.VSS().Subscribe(&otherWriter{posted}, c)
+	l.must(err)
 }
 
 func TestR47_FilesAfterAllWritersHandledPreRestore(t *testing.T) {
 	l := newLab(t)
-	_, err := l.h.VSS().Subscribe(slowWriter{}, vss.WriterConfig{Actor: l.w.Actor("slow"), ClassID: guid.GUID{1}, Name: "Slow Writer"})
-	l.must(err)
+	l.addWriter(nil)
 	l.machine("db")
 	target := l.mustBackup()
 	l.mustRestore(target)

@@ -89,10 +89,21 @@ func (s *undoStack) unwindSession(ctx context.Context, m Management, session [16
 	return s.undo(ctx, m, s.of(session, undoLock, undoSaved, undoSnapshot, undoMount))
 }
 
+// dead tells whether the process of ctx was killed. It runs on to its next call;
+// what it finds out by then, such as that nobody answers it, means nothing.
+func dead(ctx context.Context) bool {
+	a := sim.Self(ctx)
+	return a != nil && a.Dead()
+}
+
 // undo works through entries, the latest first, even if ctx has ended. One whose
 // inverse fails stays on the stack with the reason; the others are undone all the
-// same. What failed is a [WriterError] for each.
+// same. What failed is a [WriterError] for each. A process that was killed undoes
+// nothing.
 func (s *undoStack) undo(ctx context.Context, m Management, entries []*undoEntry) error {
+	if dead(ctx) {
+		return sim.ErrDead
+	}
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, e := range slices.Backward(entries) {
@@ -148,9 +159,6 @@ func (t *childTask) undo(ctx context.Context, m Management, vm [16]byte) error {
 	defer cancel()
 	if t.requestor.Abort(limited) == nil {
 		_ = t.over.Wait(limited)
-	}
-	if len(t.copies) == 0 {
-		return nil
 	}
 	return m.DropSnapshots(ctx, vm, t.copies)
 }

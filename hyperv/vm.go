@@ -3,6 +3,7 @@ package hyperv
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/volume"
@@ -78,12 +79,14 @@ func (h *Host) linked(path string, id [16]byte) bool {
 // operations have to leave alone; [ErrInUse] if one has it.
 func (vm *VM) Lock(operation string) error {
 	if vm.lock != "" {
-		return &Error{Op: "Lock", On: vm.Name(), State: vm.state, Err: ErrInUse}
+		return &Error{Op: "Lock", On: vm.Name(), State: vm.state, Err: vm.inUse()}
 	}
 	vm.lock = operation
 	vm.emit("vm/lock", "", sim.S("by", operation))
 	return nil
 }
+
+func (vm *VM) inUse() error { return fmt.Errorf("%w: %s", ErrInUse, vm.lock) }
 
 // Unlock gives the machine back.
 func (vm *VM) Unlock() {

@@ -139,7 +139,7 @@ func (w *Writer) save(ctx context.Context, s *writerSession, m *member) error {
 	sim.Emit(ctx, "hyperv/save", "R25", sim.S("vm", m.Name()), sim.S("from", m.prior.String()))
 	e := w.host.undo.push(undoEntry{kind: undoSaved, session: s.id, vm: m.ID, name: m.Name(), to: m.prior})
 	err := w.manage.Save(context.WithoutCancel(ctx), m.ID)
-	if err != nil {
+	if err != nil && !dead(ctx) {
 		w.host.undo.drop(e)
 	}
 	return err
