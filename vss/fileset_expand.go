@@ -163,6 +163,9 @@ func (e *expansion) walk(name, target string) error {
 		}
 		patterns := e.excluding(at.target)
 		for i := range entries {
+			if d := entries[i].Name(); d == "." || d == ".." || strings.Contains(d, "/") {
+				return fmt.Errorf("%w: %s lists %q, which is no name", ErrInvalidArg, at.name, d)
+			}
 			if !entries[i].IsDir() {
 				e.file(entries[i], at.name, at.target, patterns)
 			}

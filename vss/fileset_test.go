@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -302,4 +303,36 @@ func covers(f FileSpec, path string) bool {
 	i := strings.LastIndexByte(path, '\\')
 	dir, above := path[:i], strings.TrimSuffix(f.Path, `\`)
 	return MatchFileName(f.Spec, path[i+1:]) && (dir == above || f.Recursive && strings.HasPrefix(dir, above+`\`))
+}
+
+// lister is a file system whose root lists entries of any name.
+type lister struct{ names []string }
+
+func (l lister) Open(string) (fs.File, error) { return nil, fs.ErrNotExist }
+
+func (l lister) ReadDir(string) ([]fs.DirEntry, error) {
+	var list []fs.DirEntry
+	for _, name := range l.names {
+		list = append(list, fs.FileInfoToDirEntry(liar{name}))
+	}
+	return list, nil
+}
+
+// liar is a directory of a name that no directory has.
+type liar struct{ name string }
+
+func (i liar) Name() string       { return i.name }
+func (i liar) Size() int64        { return 0 }
+func (i liar) Mode() fs.FileMode  { return fs.ModeDir | 0o755 }
+func (i liar) ModTime() time.Time { return time.Time{} }
+func (i liar) IsDir() bool        { return true }
+func (i liar) Sys() any           { return nil }
+
+func TestExpandRefusesNamesThatLeadElsewhere(t *testing.T) {
+	for _, name := range []string{".", "..", "a/b"} {
+		set := FileSet{FileSpec: FileSpec{Path: `D:\`, Spec: "*", Recursive: true}}
+		if found, err := ExpandFileSet(lister{[]string{name}}, `D:\`, set, ExpandOptions{}); !errors.Is(err, ErrInvalidArg) {
+			t.Errorf("%q: %v, %v", name, found, err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package vss
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -253,10 +254,9 @@ func (b *BackupComponents) preRestore(_, work context.Context) error {
 // instance for each stored one.
 func (b *BackupComponents) restorers() {
 	for _, rec := range b.doc.Writers {
-		for _, r := range rec.Components {
-			if x := b.restoresTo(rec); r.SelectedForRestore && x != nil {
-				x.takes = true
-			}
+		selected := func(r *ComponentRecord) bool { return r.SelectedForRestore }
+		if x := b.restoresTo(rec); x != nil && slices.ContainsFunc(rec.Components, selected) {
+			x.takes = true
 		}
 	}
 }
