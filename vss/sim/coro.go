@@ -14,7 +14,8 @@ type coro struct {
 	yield func(struct{}) bool
 	p     *Proc
 
-	lo, hi uintptr // addresses seen on its stack; see own
+	base   uintptr // address in its first frame
+	lo, hi uintptr // between them are addresses on its stack; see own
 }
 
 func newCoro() *coro {
@@ -28,15 +29,36 @@ func newCoro() *coro {
 //go:noinline
 func (c *coro) loop(yield func(struct{}) bool) {
 	c.yield = yield
-	c.hi = here()
-	c.lo = c.hi - 512 // the least stack is larger, and holds little yet
 	for {
+		if here() != c.base { // it is new, or was moved
+			grow()
+			c.base = here()
+		}
+		c.lo, c.hi = c.base-room, c.base+callers
 		c.p.run()
 		c.p = nil
 		if !yield(struct{}{}) {
 			return
 		}
 	}
+}
+
+// Bytes that are on a coroutine's stack for certain: below its first frame, below
+// any frame, because the runtime keeps them free for functions that do not check,
+// and above a kernel function, in the frames of its callers.
+const (
+	room    = 5 << 10
+	guard   = 768
+	callers = 256
+)
+
+// grow makes the stack large enough for most processes, so that it is not moved
+// after something was noted of it.
+//
+//go:noinline
+func grow() byte {
+	var b [room]byte
+	return b[here()%room]
 }
 
 // here is an address on the stack of the calling goroutine.
@@ -50,26 +72,29 @@ func here() uintptr {
 // own tells whether the calling goroutine is the coroutine's. A process's
 // context may have been carried to another goroutine, which must not give way in
 // the process's place. Walking the stack would cost more than a switch, so an
-// address between two that were seen on this stack before is believed; a stack
-// that was moved is walked again.
+// address near those that were seen on this stack last is believed. That fails to
+// find out a goroutine that got the very memory from which the process's stack
+// was moved since.
 func (c *coro) own() bool {
 	at := here()
-	return c.lo <= at && at <= c.hi || c.ownSlow(at)
-}
-
-func (c *coro) ownSlow(at uintptr) bool {
+	if c.lo <= at && at <= c.hi {
+		return true
+	}
 	if !insideProcess() {
 		return false
 	}
-	const near, below = 16 << 10, 1 << 10 // what is a little below is believed as well
-	if at < c.lo && c.lo-at < near {
-		c.lo = at - below
-	} else if at > c.hi && at-c.hi < near {
-		c.hi = at
-	} else {
-		c.lo, c.hi = at, at
-	}
+	c.seen(at)
 	return true
+}
+
+// seen notes an address on the coroutine's stack. What overlaps with what was
+// noted before is on the stack with it; else the stack may have been moved.
+func (c *coro) seen(at uintptr) {
+	lo, hi := at-guard, at+callers
+	if lo <= c.hi && c.lo <= hi {
+		lo, hi = min(lo, c.lo), max(hi, c.hi)
+	}
+	c.lo, c.hi = lo, hi
 }
 
 // lock takes the world for a call from ordinary code. It fails inside a process:

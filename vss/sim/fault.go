@@ -83,12 +83,13 @@ func Faults(faults ...Fault) Option {
 
 type plannedFault struct {
 	Fault
-	seen  int
-	fired int
+	healed bool // it strikes no more
+	seen   int
+	fired  int
 }
 
 func (f *plannedFault) strikes(point Point, on string) bool {
-	if f.Point != point || f.On != "" && !match(f.On, on) {
+	if f.healed || f.Point != point || f.On != "" && !match(f.On, on) {
 		return false
 	}
 	f.seen++
@@ -146,8 +147,13 @@ func (w *World) Plan() []Fault {
 	return out
 }
 
-// Heal ends all faults: what follows goes well.
-func (w *World) Heal() { w.healed = true }
+// Heal ends the faults planned so far: what follows goes well, but for what is
+// injected later.
+func (w *World) Heal() {
+	for _, f := range w.plan {
+		f.healed = true
+	}
+}
 
 type hitKey struct {
 	point Point
@@ -208,9 +214,6 @@ func (p *Proc) at(ctx context.Context, point Point, on string) error {
 	h.Count++
 	if w.struck {
 		h.After++
-	}
-	if w.healed {
-		return nil
 	}
 	var struck []*plannedFault
 	for _, f := range w.plan {

@@ -191,6 +191,7 @@ func (p *Proc) park(ctx context.Context, what string, on fmt.Stringer) error {
 	p.parked, p.waitFor, p.waitOn = true, what, on
 	p.waitUnder(ctx)
 	p.co.yield(struct{}{})
+	p.co.seen(here())
 	p.waitNoMore()
 	p.parked, p.waitFor, p.waitOn = false, "", nil
 	err := p.wake

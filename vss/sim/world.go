@@ -49,7 +49,6 @@ type World struct {
 	graves  []*Actor      // dead actors, for a search
 
 	plan   []*plannedFault
-	healed bool
 	struck bool // a planned fault did
 	hits   map[hitKey]*Hit
 	hitOrd []*Hit
