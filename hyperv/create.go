@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 
@@ -117,7 +118,7 @@ func (h *Host) enrollNew(ctx context.Context, conf *Configuration, path string) 
 	if err != nil {
 		return nil, err
 	}
-	vm, err := h.enroll(conf, path, stamp)
+	vm, err := h.enroll(conf, path, stamp, enrolRules{})
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +192,12 @@ func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
 		conf.SnapshotRoot = root
 	}
 	h.addDrives(conf, c.Disks)
+	for i, d := range conf.Drives {
+		same := func(e Drive) bool { return e.Kind == d.Kind && volume.Equal(e.Path, d.Path) }
+		if slices.ContainsFunc(conf.Drives[:i], same) {
+			return nil, "", &Error{Op: "CreateVM", On: d.Path, Err: fmt.Errorf("%w: the disk is given twice", ErrParameter)}
+		}
+	}
 	for _, a := range c.Adapters {
 		conf.Adapters = append(conf.Adapters, h.newAdapter(conf.ID, a))
 	}

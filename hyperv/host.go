@@ -52,6 +52,7 @@ type Host struct {
 	profile  Profile
 	catalog  guest.Catalog
 	manage   func(Management) Management
+	wrapped  Management // see managed
 	volumes  []*hostVolume
 	switches []*Switch
 	vms      []*VM // in the order they were created or registered

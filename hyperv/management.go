@@ -197,11 +197,11 @@ func (m hostManagement) Delete(ctx context.Context, id [16]byte) error {
 	if err != nil {
 		return err
 	}
-	return vm.Delete(ctx)
+	return vm.deleteFor(ctx, "R45")
 }
 
 func (m hostManagement) Register(ctx context.Context, path string) (Machine, error) {
-	vm, err := m.host.Register(ctx, path)
+	vm, err := m.host.registerFor(ctx, path, ofRestore)
 	if err != nil {
 		return Machine{}, err
 	}

@@ -20,8 +20,18 @@ func notRegistered(op string, id [16]byte) error {
 // nothing is read but the file, and the saved state beside it. A file that is
 // not in the default location gets a link there (R51, R52).
 func (h *Host) Register(ctx context.Context, path string) (vm *VM, err error) {
+	return h.registerFor(ctx, path, enrolRules{})
+}
+
+// enrolRules are the requirements that make a registration happen.
+type enrolRules struct{ register, link string }
+
+// ofRestore are those of a restore.
+var ofRestore = enrolRules{register: "R51", link: "R52"}
+
+func (h *Host) registerFor(ctx context.Context, path string, rules enrolRules) (vm *VM, err error) {
 	err = h.call(ctx, "register", func(ctx context.Context) error {
-		vm, err = h.register(ctx, path)
+		vm, err = h.register(ctx, path, rules)
 		return err
 	})
 	if err != nil {
@@ -30,7 +40,7 @@ func (h *Host) Register(ctx context.Context, path string) (vm *VM, err error) {
 	return vm, nil
 }
 
-func (h *Host) register(ctx context.Context, path string) (*VM, error) {
+func (h *Host) register(ctx context.Context, path string, rules enrolRules) (*VM, error) {
 	if err := sim.At(ctx, FaultRegister); err != nil {
 		return nil, &Error{Op: "Register", On: path, Err: err}
 	}
@@ -42,11 +52,11 @@ func (h *Host) register(ctx context.Context, path string) (*VM, error) {
 	if err != nil {
 		return nil, &Error{Op: "Register", On: path, Err: err}
 	}
-	return h.enroll(c, path, stamp)
+	return h.enroll(c, path, stamp, rules)
 }
 
 // enroll adds the machine of a configuration that stands in a file.
-func (h *Host) enroll(c *Configuration, path string, stamp fileStamp) (*VM, error) {
+func (h *Host) enroll(c *Configuration, path string, stamp fileStamp, rules enrolRules) (*VM, error) {
 	if h.byID[c.ID] != nil {
 		return nil, &Error{Op: "Register", On: c.Name, Err: ErrInUse}
 	}
@@ -59,9 +69,9 @@ func (h *Host) enroll(c *Configuration, path string, stamp fileStamp) (*VM, erro
 	vm := h.newVM(c, path)
 	vm.read = stamp
 	h.adopt(vm)
-	vm.emit("vm/register", "R51", sim.S("path", path), sim.S("state", vm.state.String()))
+	vm.emit("vm/register", rules.register, sim.S("path", path), sim.S("state", vm.state.String()))
 	if linked {
-		vm.emit("vm/link", "R52", sim.S("at", filesBelow(h.root, c.ID).config()), sim.S("to", path))
+		vm.emit("vm/link", rules.link, sim.S("at", filesBelow(h.root, c.ID).config()), sim.S("to", path))
 	}
 	return vm, nil
 }
@@ -99,12 +109,18 @@ func (h *Host) stampOf(path string) (fileStamp, error) {
 	return fileStamp{info.FileID(), info.Size(), info.ModTime()}, nil
 }
 
-func (h *Host) readConfiguration(path string) (*Configuration, fileStamp, error) {
+// loadConfiguration reads a configuration file, over links if need be.
+func (h *Host) loadConfiguration(path string) (*Configuration, error) {
 	text, err := h.readFile(path)
 	if err != nil {
-		return nil, fileStamp{}, errors.Join(ErrFileNotFound, err)
+		return nil, errors.Join(ErrFileNotFound, err)
 	}
-	c, err := ReadConfiguration(text)
+	return ReadConfiguration(text)
+}
+
+// readConfiguration is loadConfiguration for the path of the file itself.
+func (h *Host) readConfiguration(path string) (*Configuration, fileStamp, error) {
+	c, err := h.loadConfiguration(path)
 	if err != nil {
 		return nil, fileStamp{}, err
 	}
@@ -159,7 +175,7 @@ func (h *Host) link(path string, id [16]byte) error {
 // gone, or is the machine's own configuration. One that leads to somebody else's
 // stays.
 func (h *Host) removeStaleLink(id [16]byte) error {
-	c, _, err := h.readConfiguration(filesBelow(h.root, id).config())
+	c, err := h.loadConfiguration(filesBelow(h.root, id).config())
 	if errors.Is(err, fs.ErrNotExist) || err == nil && c.ID == id {
 		return h.unlink(id)
 	}
@@ -183,14 +199,18 @@ func (h *Host) unlink(id [16]byte) error {
 // registration, configuration, saved state, ports and link, and its worker
 // process. VHD files stay (R45), without snapshots that a guest may have left in
 // them.
-func (vm *VM) Delete(ctx context.Context) error {
-	if err := vm.call(ctx, "delete", vm.delete); err != nil {
+func (vm *VM) Delete(ctx context.Context) error { return vm.deleteFor(ctx, "") }
+
+// deleteFor is Delete, for a requirement that makes it happen.
+func (vm *VM) deleteFor(ctx context.Context, rule string) error {
+	err := vm.call(ctx, "delete", func(ctx context.Context) error { return vm.delete(ctx, rule) })
+	if err != nil {
 		return err
 	}
 	return vm.actor.Close(context.WithoutCancel(ctx)) // nothing is left that could use it; its name is free
 }
 
-func (vm *VM) delete(ctx context.Context) error {
+func (vm *VM) delete(ctx context.Context, rule string) error {
 	if err := sim.At(ctx, FaultDelete); err != nil {
 		return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: err}
 	}
@@ -207,7 +227,7 @@ func (vm *VM) delete(ctx context.Context) error {
 	}
 	h.disconnect(vm.ID())
 	h.forget(vm)
-	vm.emit("vm/delete", "R45", sim.S("path", vm.path))
+	vm.emit("vm/delete", rule, sim.S("path", vm.path))
 	return nil
 }
 

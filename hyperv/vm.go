@@ -157,6 +157,8 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 	if _, err := m.Requestor(); errors.Is(err, guest.ErrProtocol) {
 		g.Protocol = false
 	}
+	var layouts []*guest.Layout
+	var at []int // the place of each among the machine's disks
 	for i, d := range vm.disks {
 		if d.vhd == nil { // not in the backup, and not for the host to see
 			continue
@@ -165,10 +167,11 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 		if err != nil {
 			layout = nil
 		}
-		for _, fact := range guest.Judge(vm.host.profile.Disks, layout) {
-			fact.Disk = i
-			g.Disks = append(g.Disks, fact)
-		}
+		layouts, at = append(layouts, layout), append(at, i)
+	}
+	g.Disks = guest.Judge(vm.host.profile.Disks, layouts...)
+	for i := range g.Disks {
+		g.Disks[i].Disk = at[g.Disks[i].Disk]
 	}
 	return g
 }

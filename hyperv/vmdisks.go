@@ -31,10 +31,12 @@ func (vm *VM) attachDisks() (err error) {
 			return &Error{Op: "Attach", On: d.Path, Err: ErrNotFound}
 		}
 		vm.disks = append(vm.disks, a)
+		vm.emit("disk/attach", "", sim.S("slot", d.Slot.String()), sim.S("disk", d.Path))
 	}
 	for _, name := range vm.config.Initiators {
 		if d := vm.host.luns[name]; d != nil { // the guest starts without a target that does not answer
 			vm.disks = append(vm.disks, attachedDisk{Disk: d, kind: guest.InGuestISCSI})
+			vm.emit("disk/attach", "", sim.S("slot", "iSCSI"), sim.S("disk", name))
 		}
 	}
 	return nil
@@ -44,6 +46,7 @@ func (vm *VM) detachDisks() {
 	for _, d := range vm.disks {
 		if d.vhd != nil {
 			d.vhd.detach()
+			vm.emit("disk/detach", "", sim.S("disk", d.drive.Path))
 		}
 	}
 	vm.disks = nil

@@ -30,11 +30,7 @@ func (s *managementService) start() error {
 		return nil
 	}
 	s.actor = s.host.actor.Child("vmms")
-	m := s.host.Management()
-	if s.host.manage != nil {
-		m = s.host.manage(m)
-	}
-	s.writer = NewWriter(s.host, m)
+	s.writer = NewWriter(s.host, s.host.managed())
 	sub, err := s.host.service.Subscribe(s.writer, s.writer.config(s.actor))
 	if err != nil {
 		return err
@@ -58,6 +54,18 @@ func (s *managementService) stop(ctx context.Context) error {
 	return a.Close(context.WithoutCancel(ctx)) // its name is free for the next process
 }
 
+// managed is the management that writer and undo stack work with, in the wrapping
+// that the host's configuration asks for.
+func (h *Host) managed() Management {
+	if h.wrapped == nil {
+		h.wrapped = h.Management()
+		if h.manage != nil {
+			h.wrapped = h.manage(h.wrapped)
+		}
+	}
+	return h.wrapped
+}
+
 // ManagementRunning tells whether the management service runs; without it the
 // host has no Hyper-V writer (R22).
 func (h *Host) ManagementRunning() bool { return h.vmms.running() }
@@ -74,7 +82,7 @@ func (h *Host) StartManagement(ctx context.Context) error {
 		if err := h.vmms.stop(ctx); err != nil {
 			return err
 		}
-		err := h.undo.unwind(ctx, h.Management())
+		err := h.undo.unwind(ctx, h.managed())
 		return errors.Join(h.vmms.start(), err)
 	})
 }

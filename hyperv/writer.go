@@ -1,8 +1,10 @@
 package hyperv
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -137,6 +139,21 @@ func (w *Writer) choose(ctx context.Context, ev *vss.PrepareBackupEvent, s *writ
 			return err
 		}
 	}
+	return w.sort(ctx, s)
+}
+
+// sort brings the machines of a session into the order they were created in,
+// whatever the order in which the requester chose them.
+func (w *Writer) sort(ctx context.Context, s *writerSession) error {
+	machines, err := w.manage.Machines(ctx)
+	if err != nil {
+		return failure(writerCode(err, vss.ErrWriterErrorNonRetryable), WriterName, err)
+	}
+	order := make(map[[16]byte]int, len(machines))
+	for i, m := range machines {
+		order[m.ID] = i
+	}
+	slices.SortStableFunc(s.members, func(a, b *member) int { return cmp.Compare(order[a.ID], order[b.ID]) })
 	return nil
 }
 

@@ -98,7 +98,11 @@ func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *mem
 	}
 	defer func() { _ = f.Close() }()
 	mounted := w.host.undo.push(undoEntry{kind: undoMount, session: ev.SessionID(), vm: m.ID, name: m.Name()})
-	defer w.host.undo.drop(mounted)
+	sim.Emit(ctx, "hyperv/mount", "R33", sim.S("vm", m.Name()), sim.S("vhd", path))
+	defer func() {
+		w.host.undo.drop(mounted)
+		sim.Emit(ctx, "hyperv/dismount", "R33", sim.S("vm", m.Name()), sim.S("vhd", path))
+	}()
 	image, err := vhd.OpenFile(f)
 	if err != nil {
 		return err

@@ -58,15 +58,21 @@ func (s *story) explain(err error) {
 func (s *story) afterBackup() {
 	var checks []check
 	for _, vm := range s.host.VMs() {
-		want := s.prior[vm.Name()]
-		if s.crashed(vm) {
-			want = hyperv.StateOff
-		}
+		want := s.expected(vm)
 		checks = append(checks, check{fmt.Sprintf("%s is %v", vm.Name(), want), wantState(vm, want)})
 	}
 	s.report(append(checks, audited(s.host)))
 	_, err := s.backup()
 	s.report([]check{{"the next backup succeeds", err}, audited(s.host)})
+}
+
+// expected is the state a machine must be in after a backup: the one before, or
+// off if it died itself.
+func (s *story) expected(vm *hyperv.VM) hyperv.State {
+	if s.crashed(vm) {
+		return hyperv.StateOff
+	}
+	return s.prior[vm.Name()]
 }
 
 // crashed tells whether the machine itself died of the fault: it went off

@@ -100,7 +100,7 @@ func TestImagesOfOtherTools(t *testing.T) {
 				if !strings.Contains(stdout, test.want) || !strings.Contains(stdout, "is unchanged") {
 					t.Errorf("the transcript lacks %q:\n%s", test.want, stdout)
 				}
-				copied := filepath.Join(out, "files", "D", "VMs", "sql01", "disk.vhd")
+				copied := filepath.Join(out, "files", "D", "VMs", "sql01", "attached.vhd")
 				shell(t, "", interop.Tool(t, "qemu-img"), "compare", "-f", "vpc", "-F", "raw", copied, raw)
 			})
 		}

@@ -19,6 +19,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -59,7 +60,13 @@ func parse(args []string) (o options, help string, err error) {
 	f.Uint64Var(&o.seed, "seed", 0, "draw the order of events and all choices from this `number`")
 	f.StringVar(&o.trace, "trace", "", "write the trace to this `file` as JSON Lines")
 	f.BoolVar(&o.listFaults, "list-faults", false, "list the points at which a fault can be injected")
-	f.StringVar(&o.fault, "fault", "", "inject one fault, as `point[=outcome]`")
+	f.Func("fault", "inject one fault, as `point[=outcome]`", func(s string) error {
+		if o.fault != "" {
+			return errors.New("there is a fault already; only one can be injected")
+		}
+		o.fault = s
+		return nil
+	})
 	if err := f.Parse(args); err != nil {
 		return o, text.String(), err
 	}
@@ -143,23 +150,36 @@ func (o options) image() (*image, error) {
 	if o.vhd == "" {
 		return nil, nil
 	}
-	f, err := os.Open(o.vhd)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
+	info, err := os.Stat(o.vhd)
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a file", o.vhd)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, err
 	}
-	disk, err := vhd.Open(f, info.Size())
+	f, err := os.Open(o.vhd)
+	if err != nil {
+		return nil, err
+	}
+	// As it will be attached: an image that is sound enough to be read but not to
+	// be written is refused here.
+	disk, err := vhd.OpenFile(readOnly{f, info.Size()})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", o.vhd, err), f.Close())
 	}
 	return &image{name: o.vhd, file: f, size: info.Size(), disk: disk}, nil
 }
+
+// readOnly is a file of the operating system that an image is opened in but never
+// written to.
+type readOnly struct {
+	*os.File
+	size int64
+}
+
+func (f readOnly) Size() int64                        { return f.size }
+func (f readOnly) Resize(int64) error                 { return fs.ErrPermission }
+func (f readOnly) WriteAt([]byte, int64) (int, error) { return 0, fs.ErrPermission }
 
 // target is where the backup goes: the directory given with -out, or one that is
 // removed at the end.
@@ -174,6 +194,9 @@ func (o options) target() (requester.Files, func() error, error) {
 	d, err := requester.OpenDirectory(path)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := requester.CheckTarget(d); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), d.Close())
 	}
 	return d, func() error {
 		err := d.Close()
@@ -242,7 +265,10 @@ func parseFault(s string) (sim.Fault, error) {
 		if err != nil {
 			return f, err
 		}
-		_, err = pointNamed(string(f.Point))
+		p, err := pointNamed(string(f.Point))
+		if err == nil {
+			err = offered(p, f.Outcome)
+		}
 		return f, err
 	}
 	name, outcome, given := strings.Cut(s, "=")
@@ -252,7 +278,9 @@ func parseFault(s string) (sim.Fault, error) {
 	}
 	f := sim.Fault{Point: p.Point}
 	if given {
-		f.Outcome, err = sim.ParseOutcome(outcome)
+		if f.Outcome, err = sim.ParseOutcome(outcome); err == nil {
+			err = offered(p, f.Outcome)
+		}
 		return f, err
 	}
 	if len(p.Outcomes) == 0 {
@@ -260,6 +288,18 @@ func parseFault(s string) (sim.Fault, error) {
 	}
 	f.Outcome = p.Outcomes[0]
 	return f, nil
+}
+
+// offered refuses a kind of outcome that means nothing at a point, such as the
+// death of something that nobody starts again.
+func offered(p sim.FaultPoint, o sim.Outcome) error {
+	kind := func(o sim.Outcome) string { k, _, _ := strings.Cut(o.String(), "="); return k }
+	for _, x := range p.Outcomes {
+		if kind(x) == kind(o) && (x.Kill == o.Kill || o.Kill == "") {
+			return nil
+		}
+	}
+	return fmt.Errorf("%v is no outcome of %s; -list-faults lists them", o, p.Point)
 }
 
 func pointNamed(name string) (sim.FaultPoint, error) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/disk/vhd"
 	"github.com/shadowsim/shadowsim/vss/requester"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
@@ -75,7 +77,23 @@ func TestBadUse(t *testing.T) {
 	if err := os.WriteFile(occupied, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
+	precious := filepath.Join(dir, "precious", "Writers")
+	if err := os.MkdirAll(precious, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(precious, "novel.txt"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	trailing := filepath.Join(dir, "trailing.vhd")
+	if err := os.WriteFile(trailing, append(emptyVHD(t), 0), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{
+		{"-vhd", trailing},
+		{"-out", filepath.Dir(precious)},
+		{"-fault", "vss/freeze", "-fault", "vss/thaw"},
+		{"-fault", "hyperv/save=hang"},
+		{"-fault", "vss/freeze kill=h1"},
 		{"-nonsense"},
 		{"-seed", "many"},
 		{"extra"},
@@ -93,6 +111,31 @@ func TestBadUse(t *testing.T) {
 		status, _, stderr := command(t, args...)
 		if status != exitUsage || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "quickstart: ") {
 			t.Errorf("%q: exit status %d, standard error %q", args, status, stderr)
+		}
+	}
+}
+
+// emptyVHD is a dynamic image without a block.
+func emptyVHD(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := vhd.Write(&b, disk.NewMemory(8<<20), vhd.Options{Size: 8 << 20, Type: vhd.Dynamic}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestImagesOfAnyName: the name of an image does not matter, be it one that a
+// disk of sql01 has already or one that Windows does not allow.
+func TestImagesOfAnyName(t *testing.T) {
+	for _, name := range []string{"data.vhd", "LOG.VHD", "ü&x.vhd", "CON.vhd", "noextension"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, emptyVHD(t), 0o666); err != nil {
+			t.Skipf("%s cannot be made here: %v", name, err)
+		}
+		status, stdout, stderr := command(t, "-vhd", path)
+		if status != exitGood || !strings.Contains(stdout, "GUEST_FS_NO_SNAPSHOT") || !strings.Contains(stdout, "is unchanged") {
+			t.Errorf("%s: exit status %d, %s\n%s", name, status, stderr, stdout)
 		}
 	}
 }

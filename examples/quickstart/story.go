@@ -164,7 +164,7 @@ func (s *story) notePrior() {
 func (s *story) sameStates() {
 	var checks []check
 	for _, vm := range s.host.VMs() {
-		checks = append(checks, check{fmt.Sprintf("%s is %v again", vm.Name(), s.prior[vm.Name()]), wantState(vm, s.prior[vm.Name()])})
+		checks = append(checks, check{fmt.Sprintf("%s is %v again", vm.Name(), s.expected(vm)), wantState(vm, s.expected(vm))})
 	}
 	s.report(append(checks, audited(s.host)))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/shadowsim/shadowsim/disk/vhd"
@@ -110,10 +109,10 @@ func createVMs(ctx context.Context, h *hyperv.Host, img *image) error {
 
 // copyTo puts a copy of the image on the host.
 func (img *image) copyTo(h *hyperv.Host, dir string) (path string, err error) {
-	path = volume.Join(dir, strings.TrimSuffix(filepath.Base(img.name), filepath.Ext(img.name))+".vhd")
+	path = volume.Join(dir, "attached.vhd")
 	_, rest, err := volume.Split(path)
 	if err != nil {
-		return "", &usageError{err}
+		return "", err
 	}
 	v := h.Volume("D:")
 	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
@@ -121,7 +120,7 @@ func (img *image) copyTo(h *hyperv.Host, dir string) (path string, err error) {
 	}
 	f, err := v.OpenFile(rest, volume.ReadWrite|volume.CreateNew, volume.Exclusive)
 	if err != nil {
-		return "", &usageError{err}
+		return "", err
 	}
 	_, err = io.Copy(f, io.NewSectionReader(img.file, 0, img.size))
 	return path, errors.Join(err, f.Close())

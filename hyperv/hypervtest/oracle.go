@@ -249,11 +249,11 @@ func (e *expected) check(vm *hyperv.VM) []Finding {
 
 // equal compares a volume inside a restored VHD with the guest's shadow copy.
 func (r rangeDigest) equal(vm *hyperv.VM) error {
-	paths := vm.Configuration().VHDPaths()
-	if r.disk >= len(paths) {
-		return fmt.Errorf("there is no disk %d", r.disk)
+	drives := vm.Configuration().Drives
+	if r.disk >= len(drives) || drives[r.disk].Kind != hyperv.DriveVHD {
+		return fmt.Errorf("disk %d is no VHD", r.disk)
 	}
-	image, err := OpenVHD(vm.Host(), paths[r.disk])
+	image, err := OpenVHD(vm.Host(), drives[r.disk].Path)
 	if err != nil {
 		return err
 	}

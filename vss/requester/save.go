@@ -3,6 +3,7 @@ package requester
 import (
 	"bytes"
 	"context"
+	"io/fs"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -21,10 +22,13 @@ const unfinished = DocumentName + ".new"
 // begin removes what an earlier backup left in the target, the document first, so
 // that nobody takes the rest for a whole backup, and stores the writers' metadata.
 func (j *job) begin(context.Context) error {
-	if exists(j.Target, FilesName) && !exists(j.Target, WritersName) && !exists(j.Target, DocumentName) {
-		return phase("save", FilesName, ErrNotATarget)
+	if err := CheckTarget(j.Target); err != nil {
+		return err
 	}
-	for _, name := range []string{DocumentName, unfinished, FilesName, WritersName} {
+	if err := newTree(j.Target).writeFile(unfinished, nil); err != nil { // what follows is ours to remove
+		return phase("save", unfinished, err)
+	}
+	for _, name := range []string{DocumentName, FilesName, WritersName} {
 		if err := removeAll(j.Target, name); err != nil {
 			return phase("save", name, err)
 		}
@@ -41,6 +45,29 @@ func (j *job) begin(context.Context) error {
 		}
 	}
 	return nil
+}
+
+// CheckTarget tells whether a backup can go to a target: it must be without files
+// where the backup's would go, or those must be an earlier backup's, which the
+// next one replaces. It is an [ErrNotATarget] otherwise. A backup asks for itself
+// before it writes.
+func CheckTarget(f Files) error {
+	if exists(f, DocumentName) || exists(f, unfinished) {
+		return nil
+	}
+	for _, name := range []string{FilesName, WritersName} {
+		if holds(f, name) {
+			return phase("save", name, ErrNotATarget)
+		}
+	}
+	return nil
+}
+
+// holds tells whether something stands under a name, other than an empty
+// directory.
+func holds(f Files, name string) bool {
+	entries, err := fs.ReadDir(f, name)
+	return err == nil && len(entries) > 0 || err != nil && exists(f, name)
 }
 
 // metadataNames names the files of the writers' metadata documents: after the
