@@ -600,3 +600,54 @@ func (l *lab) story() string {
 	lines := strings.SplitAfter(timeline(l.w.Trace()), "\n")
 	return strings.Join(lines[max(len(lines)-most, 0):], "")
 }
+
+type fsFile = fs.File
+
+// copyAll copies a backup.
+func copyAll(dst, src *requester.Memory) error {
+	return fs.WalkDir(src, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return err
+		}
+		if d.IsDir() {
+			return dst.Mkdir(name)
+		}
+		data, err := fs.ReadFile(src, name)
+		if err != nil {
+			return err
+		}
+		return put(dst, name, data)
+	})
+}
+
+func put(dst requester.Files, name string, data []byte) error {
+	w, err := dst.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return errors.Join(err, w.Close())
+}
+
+// rewriteDocument changes what a Backup Components Document says about the
+// Hyper-V writer.
+func rewriteDocument(target *requester.Memory, edit func(w *vss.WriterRecord)) error {
+	data, err := fs.ReadFile(target, requester.DocumentName)
+	if err != nil {
+		return err
+	}
+	doc, err := vss.ReadBackupComponents(bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	for _, w := range doc.Writers {
+		if w.WriterID == hyperv.WriterID {
+			edit(w)
+		}
+	}
+	var b bytes.Buffer
+	if err := doc.WriteXML(&b); err != nil {
+		return err
+	}
+	return put(target, requester.DocumentName, b.Bytes())
+}

@@ -251,6 +251,9 @@ func (vm *VM) Configure(ctx context.Context, c *Configuration) error {
 
 // adoptConfiguration writes a configuration to the machine's file and goes by it.
 func (vm *VM) adoptConfiguration(c *Configuration) (err error) {
+	if err := c.settle(); err != nil {
+		return err
+	}
 	if err := vm.host.writeConfiguration(c, vm.path); err != nil {
 		return err
 	}

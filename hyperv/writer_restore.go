@@ -126,7 +126,7 @@ func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent
 		return err
 	}
 	path := restoredTo(c, n.Path)
-	if conf, _, err := w.host.readConfiguration(path); err == nil && conf.ID != id {
+	if conf, err := w.host.loadConfiguration(path); err == nil && conf.ID != id {
 		return fmt.Errorf("%s describes another machine, %s", path, guid.Upper(conf.ID))
 	}
 	m, err := w.manage.Register(ctx, path)
