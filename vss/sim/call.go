@@ -21,7 +21,8 @@ func (a *Actor) Background(name string, fn func(ctx context.Context) error) *Pro
 
 // Call runs fn as a process of the actor and waits for its result: the way into
 // a service from whoever calls it. If the caller dies, fn goes on. Called with
-// an ordinary context it drives the world until the process ends.
+// an ordinary context it drives the world until the process ends; if the actor is
+// dead, by one step.
 func (a *Actor) Call(ctx context.Context, name string, fn func(ctx context.Context) error) error {
 	if p := procOf(ctx); p != nil && p.w == a.w {
 		if err := p.enter(ctx); err != nil {
@@ -35,7 +36,12 @@ func (a *Actor) Call(ctx context.Context, name string, fn func(ctx context.Conte
 	}
 	defer w.mu.Unlock()
 	w.polls = 0
-	return w.drive(ctx, a.start(ctx, name, fn), w.virtualLimit)
+	p := a.start(ctx, name, fn)
+	if p.ended { // its actor is dead: who asks until it lives again must come to an end
+		w.nudge()
+		return p.err
+	}
+	return w.drive(ctx, p, w.virtualLimit)
 }
 
 // maxPolls is how often in a row Poll may find a world in which nothing moves.

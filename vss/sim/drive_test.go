@@ -397,6 +397,28 @@ func TestPollingADeadlockEnds(t *testing.T) {
 	}
 }
 
+func TestAskingTheDeadUntilTheyLiveEnds(t *testing.T) {
+	w := sim.New()
+	defer w.Close()
+	host := w.Actor("h1")
+	service := host.Child("vmms")
+	host.Go("restart", func(ctx context.Context) error {
+		_ = sim.Sleep(ctx, time.Minute)
+		service = host.Child("vmms")
+		return nil
+	})
+	service.Kill()
+	asked := 0
+	for service.Call(t.Context(), "ask", func(context.Context) error { return nil }) == sim.ErrDead {
+		if asked++; asked > 100 {
+			t.Fatal("time stands still")
+		}
+	}
+	if w.Now() != time.Minute {
+		t.Errorf("at %v", w.Now())
+	}
+}
+
 func TestPollInsideAProcess(t *testing.T) {
 	w := sim.New()
 	defer w.Close()

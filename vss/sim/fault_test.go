@@ -123,6 +123,14 @@ func TestHeal(t *testing.T) {
 	if u := w.Unreached(); len(u) != 1 || u[0].Point != "never" {
 		t.Errorf("healing hides what was never reached: %v", u)
 	}
+	again, err := sim.ParseFault("p nth=2 err=0x2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Inject(again)
+	if got := fmt.Sprint(reach(w, "p@a", "p@a", "p@a")); got != "[0s 0x2 0s]" {
+		t.Errorf("after injecting another: %s", got)
+	}
 }
 
 func TestHitsAndSingleFaults(t *testing.T) {

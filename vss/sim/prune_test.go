@@ -85,7 +85,7 @@ func (y *toy) do(ctx context.Context, i int, o op) string {
 	case "sleep":
 		return result(sim.Sleep(ctx, time.Duration(1+o.A)))
 	case "set":
-		if !y.signals[s].IsSet() {
+		if s == 0 && !y.signals[s].IsSet() {
 			y.boxes[s] = y.logs[i]
 		}
 		y.signals[s].Set()
@@ -116,7 +116,8 @@ func (y *toy) do(ctx context.Context, i int, o op) string {
 			y.memory[me] += "+"
 			return sim.Yield(ctx)
 		})
-		return result(p.Wait(ctx)) + y.memory[me]
+		err := p.Wait(ctx)
+		return result(err) + y.memory[me]
 	case "kill":
 		y.actors[a].Kill()
 	case "close":
@@ -174,7 +175,7 @@ func (y *toy) call(ctx context.Context, i, a int) string {
 		y.memory[a] += "(" + said + ")"
 		return sim.Yield(ctx)
 	})
-	return result(err) + heard
+	return read(err, []string{heard})
 }
 
 func result(err error) string {

@@ -12,7 +12,8 @@ type Signal struct {
 
 	// World may be set from the start, for the sake of a pruned [Search]: only so
 	// does it know who set a signal that nobody waited for, and takes fewer
-	// states for different.
+	// states for different. It must be set where IsSet is asked before anybody
+	// waits.
 	World *World
 
 	set     bool
