@@ -3,10 +3,8 @@ package hyperv_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,96 +94,6 @@ func TestAbortIsHarmless(t *testing.T) {
 	}
 	l.settled()
 	l.recovers()
-}
-
-// clean lists the fault points that a backup of the crew reaches.
-func clean(t *testing.T) []sim.Hit {
-	l := newLab(t)
-	crew(l)
-	before := make(map[string]int)
-	for _, h := range l.w.Hits() {
-		before[string(h.Point)+" "+h.On] = h.Count
-	}
-	l.mustBackup()
-	var out []sim.Hit
-	for _, h := range l.w.Hits() {
-		if n := before[string(h.Point)+" "+h.On]; h.Count > n {
-			out = append(out, sim.Hit{Point: h.Point, On: h.On, Count: n + 1})
-		}
-	}
-	return out
-}
-
-// Whoever dies, wherever: the requester, the management service, a machine's
-// worker process, a guest, its backup service. Once what is dead is started anew,
-// every machine is as it was but for the one that died itself, nothing is left
-// over, and the next backup succeeds.
-func TestDeathAtEveryPoint(t *testing.T) {
-	hits := clean(t)
-	if len(hits) < 60 {
-		t.Fatalf("only %d points", len(hits))
-	}
-	at := func(point sim.Point, on string) int {
-		return slices.IndexFunc(hits, func(h sim.Hit) bool { return h.Point == point && h.On == on })
-	}
-	stride := 5
-	if *everything {
-		stride = 1
-	}
-	for i, v := range []struct {
-		name     string
-		from, to int // while it lives
-	}{
-		{"backup", 0, len(hits)},
-		{"h1/vmms", 0, len(hits)},
-		{"h1/web", 0, len(hits)},
-		{"h1/web/guest", 0, at(hyperv.FaultSave, "h1/app")}, // this run of it ends with its save
-		{"h1/app", 0, len(hits)},
-		{"h1/erp", 0, len(hits)},
-		{"h1/erp/guest", 0, len(hits)},
-		{"h1/db/guest/vmicvss", at(guest.PointAnswer, "h1/db/guest/vmicvss"), len(hits)},
-	} {
-		for k := v.from + i%stride; k < v.to && !t.Failed(); k += stride {
-			h := hits[k]
-			if v.to < len(hits) && h.Count > 1 {
-				continue // the place in the list is that of an earlier time
-			}
-			dies(t, sim.Fault{Point: h.Point, On: h.On, Nth: h.Count, Outcome: sim.Outcome{Kill: v.name}}, v.name)
-		}
-	}
-}
-
-var everything = flag.Bool("everything", false, "try every death instead of one in five")
-
-func dies(t *testing.T, f sim.Fault, victim string) {
-	l := newLab(t, sim.Faults(f))
-	crew(l)
-	_, err := l.backup()
-	if len(l.w.Unreached()) > 0 {
-		t.Errorf("%v was never reached: %v", f, err)
-	}
-	l.advance(30 * time.Minute)
-	var but []string
-	for _, name := range []string{"web", "app", "erp"} {
-		if victim == "h1/"+name || strings.HasPrefix(victim, "h1/"+name+"/guest") {
-			but = append(but, name)
-			if vm := l.h.VM(name); vm.State() != hyperv.StateOff && vm.State() != l.prior[name] {
-				t.Errorf("%v: %s is %v", f, name, vm.State())
-			}
-		}
-	}
-	l.must(l.h.StartManagement(l.ctx()))
-	l.settled(but...)
-	l.w.Heal()
-	l.mustBackup()
-	l.settled()
-	for _, vm := range l.h.VMs() {
-		l.works(vm)
-	}
-	if t.Failed() {
-		t.Errorf("after %v: backup: %v", f, err)
-	}
-	_ = l.w.Close()
 }
 
 // The management service is stopped and started while a session is open: what the

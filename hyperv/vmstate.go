@@ -60,14 +60,23 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 		return &Error{Op: r.String(), On: vm.Name(), State: from, Err: ErrInvalidState}
 	}
 	vm.setState(move.Via, "")
+	back := func(context.Context) error {
+		if vm.state == move.Via {
+			vm.setState(vm.fallback(from), "")
+		}
+		return nil
+	}
+	done := vm.actor.OnKill(vm.host.actor, "worker of "+vm.Name()+" lost", back)
 	err := vm.carryOut(ctx, r, from)
+	if dead(ctx) {
+		return err // the host finds out what is left
+	}
+	done()
 	if err == nil && vm.state != move.Via {
 		err = errStopped
 	}
 	if err != nil {
-		if vm.state == move.Via {
-			vm.setState(vm.fallback(from), "")
-		}
+		_ = back(ctx)
 		return &Error{Op: r.String(), On: vm.Name(), State: from, Err: err}
 	}
 	vm.setState(move.To, "")
