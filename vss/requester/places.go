@@ -108,7 +108,7 @@ func fileName(path string) (string, error) {
 	volume, rest, _ := strings.Cut(strings.TrimPrefix(path, `\\?\`), `\`)
 	name, isGUID := strings.CutPrefix(volume, "Volume{")
 	switch {
-	case len(volume) == 2 && volume[1] == ':' && unicode.IsLetter(rune(volume[0])):
+	case isDrive(volume):
 		volume = strings.ToUpper(volume[:1])
 	case isGUID && strings.HasSuffix(name, "}"):
 	default:
@@ -122,6 +122,16 @@ func fileName(path string) (string, error) {
 		return "", fmt.Errorf("%w: %q is not a path of Windows", fs.ErrInvalid, path)
 	}
 	return name, nil
+}
+
+// isDrive tells whether a volume's name is a drive letter, one of A to Z, and a
+// colon.
+func isDrive(volume string) bool {
+	if len(volume) != 2 || volume[1] != ':' {
+		return false
+	}
+	letter := volume[0] &^ 0x20 // in upper case
+	return 'A' <= letter && letter <= 'Z'
 }
 
 // fold makes equal what Windows takes for the same name. No letter beyond ASCII
