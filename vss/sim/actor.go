@@ -16,12 +16,14 @@ type Actor struct {
 	w        *World
 	parent   *Actor
 	path     string
-	base     string         // the last part of the path as it was asked for
-	names    map[string]int // of children, by base
-	counts   []nameCount    // of processes started, by name
-	children []*Actor
-	procs    []*Proc
-	pauses   int // its own and its ancestors'
+	base     string            // the last part of the path as it was asked for
+	names    map[string]int    // of children, by base
+	counts   map[string]uint64 // of processes started, by name
+	children []*Actor          // nil where one has died
+	holes    int               // among children
+	place    int               // among the parent's children
+	procs    []*Proc           // in no order
+	pauses   int               // its own and its ancestors'
 	paused   bool
 	dead     bool
 	closed   bool
@@ -48,6 +50,7 @@ func (a *Actor) Child(name string) *Actor {
 		path = a.path + "/" + path
 	}
 	c := &Actor{w: a.w, parent: a, path: path, base: base, pauses: a.pauses, dead: a.dead, hash: hashString(offset64, path)}
+	c.place = len(a.children)
 	a.children = append(a.children, c)
 	if a.w.print != nil {
 		a.w.observe(c.hash)
@@ -114,18 +117,32 @@ func Self(ctx context.Context) *Actor {
 
 // Find returns the living actor with the path, or nil.
 func (w *World) Find(path string) *Actor {
-	var found *Actor
-	w.root.each(func(a *Actor) {
-		if a.path == path && a != w.root {
-			found = a
-		}
-	})
-	if found == nil {
+	a := w.root
+	for a != nil && a.path != path {
+		a = a.towards(path)
+	}
+	if a == w.root {
+		a = nil
+	}
+	if a == nil {
 		w.observe(0)
 	} else {
 		w.observe(1)
 	}
-	return found
+	return a
+}
+
+// towards is the child that has the path, or has it below.
+func (a *Actor) towards(path string) *Actor {
+	for _, c := range a.children {
+		if c == nil {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(path, c.path); ok && (rest == "" || rest[0] == '/') {
+			return c
+		}
+	}
+	return nil
 }
 
 // Dead tells whether the actor, or one above it, was killed.
@@ -147,7 +164,7 @@ func (a *Actor) Pause() {
 	}
 	a.paused = true
 	a.each(func(b *Actor) { b.pauses++ })
-	a.w.hold()
+	a.w.hold(a)
 }
 
 // Resume lets a paused actor go on. A timer that had d left still has d left.
@@ -157,7 +174,7 @@ func (a *Actor) Resume() {
 	}
 	a.paused = false
 	a.each(func(b *Actor) { b.pauses-- })
-	a.w.release()
+	a.w.release(a)
 }
 
 // Kill ends the actor and everything below it. A process that waits gets
@@ -169,7 +186,7 @@ func (a *Actor) Kill() {
 		return
 	}
 	if a.parent != nil {
-		a.parent.children = slices.DeleteFunc(a.parent.children, func(b *Actor) bool { return b == a })
+		a.parent.remove(a)
 	}
 	if w := a.w; w.print != nil {
 		killer := w.here()
@@ -179,6 +196,19 @@ func (a *Actor) Kill() {
 		})
 	}
 	a.kill()
+}
+
+// remove takes a dead child out of the tree.
+func (a *Actor) remove(c *Actor) {
+	a.children[c.place] = nil
+	if a.holes++; a.holes <= len(a.children)/2 {
+		return
+	}
+	a.children = slices.DeleteFunc(a.children, func(c *Actor) bool { return c == nil })
+	a.holes = 0
+	for i, c := range a.children {
+		c.place = i
+	}
 }
 
 func (a *Actor) kill() {
@@ -264,25 +294,18 @@ func (a *Actor) OnKill(owner *Actor, name string, fn func(ctx context.Context) e
 func (a *Actor) each(fn func(*Actor)) {
 	fn(a)
 	for _, c := range a.children {
-		c.each(fn)
+		if c != nil {
+			c.each(fn)
+		}
 	}
-}
-
-// A nameCount counts an actor's processes of one name. Few actors have more than
-// a handful of names.
-type nameCount struct {
-	name string
-	n    uint64
 }
 
 // count returns how many processes of the name were started before.
 func (a *Actor) count(name string) uint64 {
-	for i := range a.counts {
-		if c := &a.counts[i]; c.name == name {
-			c.n++
-			return c.n - 1
-		}
+	if a.counts == nil {
+		a.counts = make(map[string]uint64)
 	}
-	a.counts = append(a.counts, nameCount{name, 1})
-	return 0
+	n := a.counts[name]
+	a.counts[name] = n + 1
+	return n
 }

@@ -75,3 +75,53 @@ func BenchmarkWorld(b *testing.B) {
 		_ = w.Close()
 	}
 }
+
+// A whole small scenario: host, four machines, three writers, a fault plan, a
+// trace.
+func BenchmarkToyBackup(b *testing.B) {
+	b.ReportAllocs()
+	plan := sim.Plan("vss/freeze on=h1/writer#2 delay=1500ms", "vss/freeze on=h1/writer#3 kill")
+	for b.Loop() {
+		toyBackup(sim.Seed(2), plan)
+	}
+}
+
+// The same steps under a pruned search.
+func BenchmarkSearch(b *testing.B) {
+	for b.Loop() {
+		_, _ = sim.Search{Prune: true}.Run(func(opt sim.Option) error {
+			w := sim.New(opt)
+			defer w.Close()
+			walk(w, 4, 4)
+			return nil
+		})
+	}
+}
+
+// What one actor costs does not grow with the number of its siblings.
+func BenchmarkSiblings(b *testing.B) {
+	for _, n := range []int{10, 1_000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			for b.Loop() {
+				w := sim.New()
+				host := w.Actor("h1")
+				var vms []*sim.Actor
+				for i := range n {
+					vm := host.Child("vm" + strconv.Itoa(i))
+					vm.Go("timer", func(ctx context.Context) error { return sim.Sleep(ctx, time.Hour) })
+					vms = append(vms, vm)
+				}
+				_ = w.Advance(time.Minute)
+				for _, vm := range vms {
+					vm.Pause()
+					vm.Resume()
+				}
+				for _, vm := range vms {
+					_ = vm.Close(b.Context())
+				}
+				_ = w.Close()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/actor")
+		})
+	}
+}

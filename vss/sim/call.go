@@ -60,7 +60,8 @@ func (a *Actor) Poll(ctx context.Context, name string, fn func(ctx context.Conte
 		return err
 	}
 	defer w.mu.Unlock()
-	if err := w.drive(ctx, a.start(ctx, name, fn), w.virtualLimit); err != nil || w.nudge() {
+	err := w.drive(ctx, a.start(ctx, name, fn), w.virtualLimit)
+	if moved := w.nudge(); moved || err != nil {
 		w.polls = 0
 		return err
 	}

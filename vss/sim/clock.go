@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"math"
@@ -86,13 +85,17 @@ type timer struct {
 	at    time.Duration
 	seq   uint64
 	index int // in the heap, plus one; 0 when it is in none
+
+	// asleep timers belong to a paused actor; at is what they have left.
+	asleep bool
+
 	p     *Proc
 	ctx   *simCtx
 	actor *Actor
 }
 
 func (t *timer) String() string {
-	if t.index == 0 {
+	if t.asleep {
 		return "with " + t.at.String() + " left"
 	}
 	return "at " + t.at.String()
@@ -103,19 +106,16 @@ func (w *World) addTimer(t *timer) {
 	t.seq = w.seq
 	if t.actor.pauses > 0 {
 		t.at -= w.now
-		w.asleep = append(w.asleep, t)
+		t.asleep = true
 		return
 	}
 	heap.Push(&w.timers, t)
 }
 
 func (w *World) dropTimer(t *timer) {
+	t.asleep = false
 	if t.index > 0 {
 		heap.Remove(&w.timers, t.index-1)
-		return
-	}
-	if i := slices.Index(w.asleep, t); i >= 0 {
-		w.asleep = slices.Delete(w.asleep, i, i+1)
 	}
 }
 
@@ -131,14 +131,23 @@ func (w *World) fire() {
 	}
 }
 
-// hold puts aside what belongs to paused actors.
-func (w *World) hold() {
-	for _, t := range slices.Clone(w.timers) {
-		if t.actor.pauses > 0 {
-			heap.Remove(&w.timers, t.index-1)
-			t.at -= w.now
-			w.asleep = append(w.asleep, t)
+// hold puts aside what belongs to an actor that is paused.
+func (w *World) hold(a *Actor) {
+	queued := false
+	a.each(func(b *Actor) {
+		for _, p := range b.procs {
+			queued = queued || p.queued
+			p.eachTimer(func(t *timer) {
+				if t.index > 0 {
+					heap.Remove(&w.timers, t.index-1)
+					t.at -= w.now
+					t.asleep = true
+				}
+			})
 		}
+	})
+	if !queued {
+		return
 	}
 	w.runq = slices.DeleteFunc(w.runq, func(p *Proc) bool {
 		if p.actor.pauses == 0 {
@@ -149,8 +158,27 @@ func (w *World) hold() {
 	})
 }
 
-// release takes up again what belongs to actors that are paused no more.
-func (w *World) release() {
+// release takes up again what belongs to an actor that is paused no more.
+func (w *World) release(a *Actor) {
+	queued := false
+	a.each(func(b *Actor) {
+		if b.pauses > 0 {
+			return
+		}
+		for _, p := range b.procs {
+			queued = queued || p.queued
+			p.eachTimer(func(t *timer) {
+				if t.asleep {
+					t.asleep = false
+					t.at = after(w.now, t.at)
+					heap.Push(&w.timers, t)
+				}
+			})
+		}
+	})
+	if !queued {
+		return
+	}
 	w.held = slices.DeleteFunc(w.held, func(p *Proc) bool {
 		if p.actor.pauses > 0 {
 			return false
@@ -158,15 +186,21 @@ func (w *World) release() {
 		w.runq = append(w.runq, p)
 		return true
 	})
-	slices.SortFunc(w.asleep, func(a, b *timer) int { return cmp.Compare(a.seq, b.seq) })
-	w.asleep = slices.DeleteFunc(w.asleep, func(t *timer) bool {
-		if t.actor.pauses > 0 {
-			return false
-		}
-		t.at = after(w.now, t.at)
-		heap.Push(&w.timers, t)
-		return true
-	})
+}
+
+// eachTimer calls fn with the timers of p's sleep and of its contexts.
+func (p *Proc) eachTimer(fn func(t *timer)) {
+	fn(&p.alarm)
+	p.ctx.eachTimer(fn)
+}
+
+func (c *simCtx) eachTimer(fn func(t *timer)) {
+	if c.timer != nil {
+		fn(c.timer)
+	}
+	for _, d := range c.children {
+		d.eachTimer(fn)
+	}
 }
 
 type timerHeap []*timer

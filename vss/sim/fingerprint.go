@@ -138,14 +138,12 @@ func (w *World) fingerprint(ordered bool) uint64 {
 			add(i, p.prospect())
 		}
 	}
-	timers := slices.Concat(w.timers, w.asleep)
-	slices.SortFunc(timers, func(a, b *timer) int { return cmp.Compare(a.seq, b.seq) })
-	for _, t := range timers {
-		left, kind := t.at, 3
-		if t.index > 0 {
-			left, kind = t.at-w.now, 4
+	for _, t := range w.allTimers() {
+		if t.asleep {
+			add(3, mix(t.owner(), uint64(t.at)))
+		} else {
+			add(4, mix(t.owner(), uint64(t.at-w.now)))
 		}
-		add(kind, mix(t.owner(), uint64(left)))
 	}
 	var sum uint64
 	for _, h := range things {
@@ -156,6 +154,22 @@ func (w *World) fingerprint(ordered bool) uint64 {
 		}
 	}
 	return mix(w.histories(), sum)
+}
+
+// allTimers are the timers that are set, in the order in which they were.
+func (w *World) allTimers() []*timer {
+	timers := slices.Clone(w.timers)
+	w.root.each(func(a *Actor) {
+		for _, p := range a.procs {
+			p.eachTimer(func(t *timer) {
+				if t.asleep {
+					timers = append(timers, t)
+				}
+			})
+		}
+	})
+	slices.SortFunc(timers, func(a, b *timer) int { return cmp.Compare(a.seq, b.seq) })
+	return timers
 }
 
 // prospect is a hash of what p will do with its turn, as far as its actor's

@@ -18,6 +18,7 @@ type Proc struct {
 	nth   uint64 // process of this name of the actor, from 0
 	hash  uint64
 	order uint64 // in which the processes were started
+	place int    // among the actor's processes
 	step  uint64
 
 	fn  func(ctx context.Context) error
@@ -141,6 +142,7 @@ func (a *Actor) start(parent context.Context, name string, fn func(ctx context.C
 		if w.print != nil {
 			p.born = w.here()
 		}
+		p.place = len(a.procs)
 		a.procs = append(a.procs, p)
 		w.ready(p)
 	}
@@ -234,6 +236,15 @@ func (p *Proc) run() {
 	p.err = p.fn(&p.ctx)
 }
 
+// leave takes p out of its actor's processes.
+func (p *Proc) leave() {
+	list := p.actor.procs
+	last := list[len(list)-1]
+	list[p.place], last.place = last, p.place
+	list[len(list)-1] = nil
+	p.actor.procs = list[:len(list)-1]
+}
+
 func (p *Proc) end() {
 	if p.dead {
 		p.err = ErrDead // whatever it returned, nobody was there to say it
@@ -241,7 +252,7 @@ func (p *Proc) end() {
 	p.ended = true
 	p.history = p.actor.history
 	p.fn = nil
-	p.actor.procs = without(p.actor.procs, p)
+	p.leave()
 	for _, q := range p.waiters {
 		if q.waitsOn(p) {
 			q.wakeUp(nil)

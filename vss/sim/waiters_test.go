@@ -36,7 +36,7 @@ func TestWhoGaveUpWaitingIsForgotten(t *testing.T) {
 		me := procOf(ctx)
 		for name, n := range map[string]int{
 			"the signal": len(s.waiters) - 2, "the gate": len(g.waiters), "the mutex": len(m.waiters), "the process": len(p.waiters),
-			"foreign contexts": len(w.foreign), "the context": len(me.ctx.children), "timers": len(w.timers) + len(w.asleep),
+			"foreign contexts": len(w.foreign), "the context": len(me.ctx.children), "timers": len(w.allTimers()),
 		} {
 			if n != 0 {
 				t.Errorf("%s: %d too many", name, n)

@@ -31,7 +31,6 @@ type World struct {
 	budget  uint64        // of steps in this drive
 	seq     uint64        // of timers
 	timers  timerHeap
-	asleep  []*timer // their actor is paused; at is what they have left
 	runq    []*Proc
 	held    []*Proc // runnable, but their actor is paused
 	dying   []*Proc // killed, to unwind before anything else runs
@@ -198,7 +197,7 @@ func (w *World) close() {
 		for _, c := range w.spare {
 			c.stop()
 		}
-		w.spare, w.runq, w.held, w.timers, w.asleep = nil, nil, nil, nil, nil
+		w.spare, w.runq, w.held, w.timers = nil, nil, nil, nil
 	}()
 	w.unwind()
 }
