@@ -221,7 +221,7 @@ func (h *Host) addDrives(conf *Configuration, disks []DiskConfig) {
 func (h *Host) newAdapter(vm [16]byte, a AdapterConfig) Adapter {
 	out := Adapter{Name: "Network Adapter", MAC: a.MAC, StaticMAC: a.MAC != ""}
 	if !out.StaticMAC {
-		out.MAC = h.nextMAC()
+		out.MAC = h.macs.next()
 	}
 	if a.Switch != nil {
 		out.Switch, out.Port = a.Switch.ID, h.newPortID(vm)
@@ -241,7 +241,9 @@ func (h *Host) createDisk(d DiskConfig) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := v.Stat(rest); err == nil || d.Size == 0 {
+	if info, err := v.Stat(rest); err == nil && info.IsDir() {
+		return false, &Error{Op: "Attach", On: d.Path, Err: volume.ErrAccessDenied}
+	} else if err == nil || d.Size == 0 {
 		return false, err
 	}
 	if err := v.MkdirAll(volume.Dir(rest)); err != nil {

@@ -2,7 +2,6 @@ package hyperv
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -62,7 +61,7 @@ type Host struct {
 	vmms     *managementService
 	files    *volume.Host
 	undo     undoStack
-	macs     int64
+	macs     addressPool
 }
 
 // NewHost makes a host whose services run.
@@ -182,23 +181,20 @@ func (h *Host) AddDisk(name string, d guest.Disk) { h.luns[name] = d }
 func (h *Host) adopt(vm *VM) {
 	h.vms = append(h.vms, vm)
 	h.byID[vm.config.ID] = vm
+	h.macs.take(vm.config)
+	h.macs.tell(vm)
 }
 
 func (h *Host) forget(vm *VM) {
 	h.vms = slices.DeleteFunc(h.vms, func(other *VM) bool { return other == vm })
 	delete(h.byID, vm.config.ID)
 	h.undo.forget(vm.config.ID)
+	h.macs.giveBack(vm.config)
 }
 
 // call runs fn as a process of the host.
 func (h *Host) call(ctx context.Context, name string, fn func(ctx context.Context) error) error {
 	return h.actor.Call(ctx, name, fn)
-}
-
-// nextMAC takes an address from the pool of the host.
-func (h *Host) nextMAC() string {
-	h.macs++
-	return fmt.Sprintf("00155D%06X", h.macs)
 }
 
 // writeFile writes a file of the host, with its folder.

@@ -257,7 +257,9 @@ func (vm *VM) adoptConfiguration(c *Configuration) (err error) {
 	if err := vm.host.writeConfiguration(c, vm.path); err != nil {
 		return err
 	}
+	vm.host.macs.giveBack(vm.config)
 	vm.config = c
+	vm.host.macs.take(c)
 	vm.read, err = vm.host.stampOf(vm.path)
 	return err
 }

@@ -115,7 +115,7 @@ func (vm *VM) resume(ctx context.Context) error {
 }
 
 // save writes the memory to the saved state and detaches the disks.
-func (vm *VM) save(ctx context.Context) error {
+func (vm *VM) save(ctx context.Context, from State) error {
 	if err := sim.At(ctx, FaultSave); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (vm *VM) save(ctx context.Context) error {
 	}
 	s := &deviceState{Machine: vm.ID(), Memory: memory.Size(), Disks: vm.diskIdentities()}
 	if err := vm.host.writeSavedState(vm.files(), s, memory); err != nil {
-		return errors.Join(err, vm.goOn(ctx, memory))
+		return errors.Join(err, vm.goOn(ctx, from, memory))
 	}
 	vm.release()
 	vm.detachDisks()
@@ -158,9 +158,13 @@ func (vm *VM) takeMemory(ctx context.Context) (*disk.Memory, error) {
 	return nil, err
 }
 
-// goOn takes up a machine whose memory was taken but could not be written.
-func (vm *VM) goOn(ctx context.Context, memory *disk.Memory) (err error) {
-	if vm.frozen != nil { // it was paused, with its memory in RAM
+// goOn takes up a machine whose memory was taken but could not be written. One that
+// was paused stays so, with its memory in RAM.
+func (vm *VM) goOn(ctx context.Context, from State, memory *disk.Memory) (err error) {
+	if from == StatePaused {
+		if vm.frozen == nil {
+			vm.keep(memory)
+		}
 		return nil
 	}
 	if vm.machine, err = guest.Resume(ctx, vm.guestConfig(), memory); err != nil {

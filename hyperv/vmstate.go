@@ -104,7 +104,7 @@ func (vm *VM) carryOut(ctx context.Context, r Request, from State) error {
 	case RequestRestorePaused:
 		return vm.restorePaused(ctx)
 	case RequestSave:
-		return vm.save(ctx)
+		return vm.save(ctx, from)
 	case RequestPause:
 		vm.machine.Pause()
 		return nil
