@@ -20,6 +20,10 @@ const (
 // relative to a drive's current directory, as `C:x`, a network path and a path
 // by volume GUID are refused with [ErrInvalidName].
 func Split(path string) (drive, rest string, err error) {
+	drive, rest = cutDrive(path)
+	if len(path) <= maxPath && isClean(rest) {
+		return drive, rest, nil
+	}
 	drive, elems, err := parse(path)
 	if err != nil {
 		return "", "", fail("Split", path, err)
@@ -32,6 +36,9 @@ func Split(path string) (drive, rest string, err error) {
 // and fails where [Split] does.
 func Clean(path string) (string, error) {
 	drive, rest, err := Split(path)
+	if err == nil && len(path) == len(rest)+2 && path[:1] == drive {
+		return path, nil
+	}
 	if err != nil {
 		return "", fail("Clean", path, bare(err))
 	}
@@ -44,7 +51,12 @@ func Clean(path string) (string, error) {
 // Join puts elements together with backslashes; empty ones are left out. It does
 // not clean: the methods that take a path do.
 func Join(elems ...string) string {
+	size := 0
+	for _, e := range elems {
+		size += len(e) + 1
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for _, e := range elems {
 		if e == "" {
 			continue
@@ -129,6 +141,24 @@ func nameOf(elems []string) string {
 	return strings.Join(elems, "/")
 }
 
+// isClean tells whether a path without a drive is in its one form already, as
+// most paths are: it begins at the root and has nothing but names that Windows
+// allows.
+func isClean(rest string) bool {
+	if rest == "" || rest[0] != '\\' {
+		return false
+	}
+	if rest == `\` {
+		return true
+	}
+	for e := range strings.SplitSeq(rest[1:], `\`) {
+		if checkName(e) != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // parse takes a Windows path apart: the upper-case drive letter or "", and the
 // checked elements after "." and ".." are worked out; ".." stops at the root.
 func parse(path string) (drive string, elems []string, err error) {
@@ -199,10 +229,12 @@ func cutDrive(path string) (drive, rest string) {
 		rest = path[4:]
 	}
 	if len(rest) >= 2 && rest[1] == ':' && isLetter(rest[0]) {
-		return strings.ToUpper(rest[:1]), rest[2:]
+		return letters[rest[0]&^0x20-'A':][:1], rest[2:]
 	}
 	return "", path
 }
+
+const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // checkLength refuses paths that are longer than Windows can say.
 func checkLength(path string) error {
@@ -214,18 +246,20 @@ func checkLength(path string) error {
 
 // checkName refuses what Windows does not allow as one element of a path.
 func checkName(name string) error {
-	if name == "" || len(name) > maxName && units(name) > maxName || !utf8.ValidString(name) {
+	if name == "" || len(name) > maxName && units(name) > maxName {
 		return ErrInvalidName
 	}
 	if last := name[len(name)-1]; last == '.' || last == ' ' {
 		return ErrInvalidName
 	}
+	ascii := true
 	for i := range len(name) {
 		if forbidden[name[i]] {
 			return ErrInvalidName
 		}
+		ascii = ascii && name[i] < utf8.RuneSelf
 	}
-	if isDevice(name) {
+	if !ascii && !utf8.ValidString(name) || isDevice(name) {
 		return ErrInvalidName
 	}
 	return nil
@@ -267,6 +301,14 @@ func isDevice(name string) bool {
 // compareFold orders names as a directory of NTFS does: by the upper case of
 // each letter.
 func compareFold(a, b string) int {
+	same := 0 // bytes that both begin with
+	for same < len(a) && same < len(b) && a[same] == b[same] {
+		same++
+	}
+	for same > 0 && (same < len(a) && !utf8.RuneStart(a[same]) || same < len(b) && !utf8.RuneStart(b[same])) {
+		same-- // to where a letter begins
+	}
+	a, b = a[same:], b[same:]
 	for len(a) > 0 && len(b) > 0 {
 		x, n := rune(a[0]), 1
 		y, m := rune(b[0]), 1
