@@ -23,7 +23,12 @@ const (
 // cannot be is an error that wraps [ErrConfiguration]; what is merely missing
 // gets its default.
 func ReadConfiguration(file []byte) (*Configuration, error) {
-	doc, err := xmlite.Parse(bytes.NewReader(file), xmlite.Limits{})
+	return readConfiguration(bytes.Clone(file))
+}
+
+// readConfiguration is ReadConfiguration for a caller that gives the bytes away.
+func readConfiguration(file []byte) (*Configuration, error) {
+	doc, err := xmlite.ParseBytes(file, xmlite.Limits{})
 	if err != nil {
 		return nil, badConfiguration(err)
 	}
@@ -32,7 +37,7 @@ func ReadConfiguration(file []byte) (*Configuration, error) {
 	}
 	r := reader{root: doc.Root}
 	c := &Configuration{
-		file:          bytes.Clone(file),
+		file:          file,
 		ID:            r.guid("properties/global_id"),
 		Name:          r.text("properties/name"),
 		Notes:         r.text("properties/notes"),

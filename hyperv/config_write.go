@@ -22,7 +22,7 @@ func (c *Configuration) Encode() ([]byte, error) {
 	doc := &xmlite.Document{Root: t.root}
 	if c.file != nil {
 		var err error
-		if doc, err = xmlite.Parse(bytes.NewReader(c.file), xmlite.Limits{}); err != nil {
+		if doc, err = xmlite.ParseBytes(c.file, xmlite.Limits{}); err != nil {
 			return nil, badConfiguration(err) // it was read once; somebody changed the bytes
 		}
 		t = tree{root: doc.Root}

@@ -62,6 +62,7 @@ type Host struct {
 	files    *volume.Host
 	undo     undoStack
 	macs     addressPool
+	lastRead *Configuration // what loadConfiguration took apart last
 }
 
 // NewHost makes a host whose services run.

@@ -1,7 +1,6 @@
 package hyperv
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,7 +46,7 @@ func (s *deviceState) encode() ([]byte, error) {
 }
 
 func decodeDeviceState(file []byte) (*deviceState, error) {
-	doc, err := xmlite.Parse(bytes.NewReader(file), xmlite.Limits{})
+	doc, err := xmlite.ParseBytes(file, xmlite.Limits{})
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package hyperv
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -38,7 +37,7 @@ func (n *note) encode() ([]byte, error) {
 }
 
 func decodeNote(data []byte) (*note, error) {
-	doc, err := xmlite.Parse(bytes.NewReader(data), xmlite.Limits{})
+	doc, err := xmlite.ParseBytes(data, xmlite.Limits{})
 	if err != nil {
 		return nil, err
 	}

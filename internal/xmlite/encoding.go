@@ -60,32 +60,40 @@ func Read(r io.Reader, lim Limits) (string, error) {
 	if _, err := io.CopyBuffer(&b, io.LimitReader(r, lim.Size+1), make([]byte, piece)); err != nil {
 		return "", fmt.Errorf("read: %w", err)
 	}
-	if int64(b.Len()) > lim.Size {
-		return "", &SyntaxError{Line: 1, Column: 1, Msg: fmt.Sprintf("longer than %d bytes", lim.Size), Err: ErrLimit}
+	if err := lim.checkSize(int64(b.Len())); err != nil {
+		return "", err
 	}
 	return decode(b.String())
 }
 
+// checkSize refuses a text of more bytes than are allowed.
+func (l Limits) checkSize(n int64) error {
+	if most := l.withDefaults().Size; n > most {
+		return &SyntaxError{Line: 1, Column: 1, Msg: fmt.Sprintf("longer than %d bytes", most), Err: ErrLimit}
+	}
+	return nil
+}
+
 // decode recognizes the encoding by its mark, or by where the zero byte of the
 // first character stands.
-func decode(s string) (string, error) {
-	switch {
-	case strings.HasPrefix(s, "\xEF\xBB\xBF"):
-		return s[3:], nil
-	case strings.HasPrefix(s, "\xFF\xFE"):
+func decode[T string | []byte](s T) (string, error) {
+	switch mark := string(s[:min(len(s), 3)]); {
+	case mark == "\xEF\xBB\xBF":
+		return string(s[3:]), nil
+	case strings.HasPrefix(mark, "\xFF\xFE"):
 		return decodeUTF16(s[2:], 0, 1)
-	case strings.HasPrefix(s, "\xFE\xFF"):
+	case strings.HasPrefix(mark, "\xFE\xFF"):
 		return decodeUTF16(s[2:], 1, 0)
 	case len(s) >= 2 && s[0] != 0 && s[1] == 0:
 		return decodeUTF16(s, 0, 1)
 	case len(s) >= 2 && s[0] == 0 && s[1] != 0:
 		return decodeUTF16(s, 1, 0)
 	}
-	return s, nil
+	return string(s), nil
 }
 
 // decodeUTF16 reads units whose low byte stands at low and whose high byte at high.
-func decodeUTF16(s string, low, high int) (string, error) {
+func decodeUTF16[T string | []byte](s T, low, high int) (string, error) {
 	var b strings.Builder
 	b.Grow(len(s) / 2)
 	wrong := func(msg string) (string, error) {

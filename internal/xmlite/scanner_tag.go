@@ -108,12 +108,18 @@ func (s *Scanner) resolve(raw string, offset int, attr bool) (string, error) {
 	if i < 0 {
 		return raw, nil
 	}
+	if raw == s.last.raw && !attr {
+		return s.last.text, nil // the white space before the next element, most often
+	}
 	var b strings.Builder
 	b.Grow(len(raw))
 	for at := 0; ; {
 		b.WriteString(raw[at : at+i])
 		at += i
 		if at == len(raw) {
+			if !attr {
+				s.last.raw, s.last.text = raw, b.String()
+			}
 			return b.String(), nil
 		}
 		n := 1

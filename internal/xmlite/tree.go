@@ -39,6 +39,22 @@ func Parse(r io.Reader, lim Limits) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(src, lim)
+}
+
+// ParseBytes is [Parse] of a text that is in memory already.
+func ParseBytes(file []byte, lim Limits) (*Document, error) {
+	if err := lim.checkSize(int64(len(file))); err != nil {
+		return nil, err
+	}
+	src, err := decode(file)
+	if err != nil {
+		return nil, err
+	}
+	return parse(src, lim)
+}
+
+func parse(src string, lim Limits) (*Document, error) {
 	lim.Elements = orDefault(lim.Elements, 1<<18)
 	s := NewScanner(src, lim)
 	top, err := s.nodes()
@@ -52,7 +68,8 @@ func Parse(r io.Reader, lim Limits) (*Document, error) {
 // nodes builds the whole tree; the elements still open wait on a stack.
 func (s *Scanner) nodes() ([]*Node, error) {
 	var top Node
-	var slab []Node // nodes are made many at a time
+	var slab []Node // nodes are made many at a time, all of a small text at once
+	room := min(strings.Count(s.src[s.at:], "<")+1, 128)
 	stack := []*Node{&top}
 	for {
 		kind, err := s.Next()
@@ -70,7 +87,7 @@ func (s *Scanner) nodes() ([]*Node, error) {
 			continue
 		}
 		if len(slab) == 0 {
-			slab = make([]Node, 32)
+			slab = make([]Node, room)
 		}
 		n := &slab[0]
 		slab = slab[1:]
