@@ -31,14 +31,16 @@ func (c *Configuration) Encode() ([]byte, error) {
 	c.encodeAdapters(t)
 	c.encodeSettings(t)
 	w := &xmlite.Writer{Indent: "  "}
+	w.Grow(max(len(c.file)/2, 4<<10))
 	w.Declare("UTF-16")
 	doc.Write(w)
 	text, err := w.Bytes()
 	if err != nil {
 		return nil, &Error{Op: "Encode", On: c.Name, Err: fmt.Errorf("%w: %w", ErrConfiguration, err)}
 	}
-	// Line ends within leaves are those of the file as well.
-	text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+	if bytes.Count(text, []byte("\n")) != bytes.Count(text, []byte("\r\n")) { // line ends within leaves are those of the file as well
+		text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+	}
 	return xmlite.Encode(text, xmlite.UTF16LEBOM), nil
 }
 

@@ -32,6 +32,7 @@ func (n *note) encode() ([]byte, error) {
 	root.SetAttr("prior_state", n.Prior.String())
 	root.SetAttr("configuration", n.Path)
 	w := &xmlite.Writer{}
+	w.Grow(512)
 	(&xmlite.Document{Root: root}).Write(w)
 	return w.Bytes()
 }

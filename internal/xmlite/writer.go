@@ -3,6 +3,7 @@ package xmlite
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -32,6 +33,9 @@ type opened struct {
 // ErrUnprintable is found in the error of a Writer that was given a character
 // which XML cannot hold.
 var ErrUnprintable = errors.New("xml cannot hold it")
+
+// Grow makes room for n more bytes.
+func (w *Writer) Grow(n int) { w.buf = slices.Grow(w.buf, n) }
 
 // Fail makes err the Writer's error unless it has one.
 func (w *Writer) Fail(err error) {
