@@ -54,6 +54,24 @@ func (s sectorBits) runs(set bool, from, to int64) iter.Seq2[int64, int64] {
 func (s sectorBits) clear(from, to int64) iter.Seq2[int64, int64] { return s.runs(false, from, to) }
 func (s sectorBits) set(from, to int64) iter.Seq2[int64, int64]   { return s.runs(true, from, to) }
 
+// add sets the bits of sectors first to last, that one not included.
+func (s sectorBits) add(first, last int64) {
+	for ; first < last && first%8 != 0; first++ {
+		s[first/8] |= 0x80 >> (first % 8)
+	}
+	for ; first+8 <= last; first += 8 {
+		s[first/8] = 0xFF
+	}
+	for ; first < last; first++ {
+		s[first/8] |= 0x80 >> (first % 8)
+	}
+}
+
+// allSet reports whether sectors first to last are set, that one not included.
+func (s sectorBits) allSet(first, last int64) bool {
+	return first >= last || s.isSet(first) && s.run(first, last) == last
+}
+
 // used returns how many bytes of block b belong to the disk: all but in the
 // last block, which is stored whole nevertheless.
 func (im *Image) used(b int64) int64 { return min(im.dyn.block, im.size-b*im.dyn.block) }
@@ -64,10 +82,15 @@ func (im *Image) bitmap(b int64, entry uint32) (sectorBits, error) {
 	if err := readFull(im.src, bits, bitmapAt(entry), "block bitmap"); err != nil {
 		return nil, err
 	}
-	if sectors := im.used(b) / SectorSize; bits.isSet(0) && bits.run(0, sectors) == sectors {
+	im.noteFull(b, bits)
+	return bits, nil
+}
+
+// noteFull remembers that the bitmap of b is full, if it is.
+func (im *Image) noteFull(b int64, bits sectorBits) {
+	if bits.allSet(0, im.used(b)/SectorSize) {
 		im.table.setFull(b)
 	}
-	return bits, nil
 }
 
 // allZero reports whether p holds nothing but zeros.

@@ -235,7 +235,7 @@ func TestCreateRefuses(t *testing.T) {
 		"too large":            {vhd.Options{Size: vhd.MaxSize + 512}, vhd.ErrSize},
 		"fixed too large":      {vhd.Options{Size: vhd.MaxSize + 512, Type: vhd.Fixed}, vhd.ErrSize},
 		"retired type":         {vhd.Options{Size: 512, Type: 5}, vhd.ErrType},
-		"child without parent": {vhd.Options{Size: 512, Type: vhd.Differencing}, vhd.ErrLimit},
+		"child without parent": {vhd.Options{Size: 512, Type: vhd.Differencing}, vhd.ErrParentNotFound},
 		"block of 3 sectors":   {vhd.Options{Size: 512, BlockSize: 1536}, vhd.ErrBlockSize},
 		"block below a sector": {vhd.Options{Size: 512, BlockSize: 256}, vhd.ErrBlockSize},
 		"negative block":       {vhd.Options{Size: 512, BlockSize: -1 << 63}, vhd.ErrBlockSize},

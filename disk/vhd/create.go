@@ -12,8 +12,10 @@ import (
 // but for ID and Time: nothing here draws a random number or reads the clock.
 type Options struct {
 	Size           int64     // of the disk: a multiple of 512, up to MaxSize
-	Type           Type      // Fixed or Dynamic; zero means Dynamic
-	BlockSize      int64     // of a dynamic image; zero means DefaultBlockSize
+	Type           Type      // zero means Dynamic, or Differencing if there is a parent
+	Parent         Parent    // of a differencing image, whose Size may then be zero
+	Grain          int       // as in SetGrain; zero means 8
+	BlockSize      int64     // of an image that is not fixed; zero means DefaultBlockSize
 	ID             [16]byte  // unique identifier, in file order
 	Time           time.Time // of creation; the zero Time is stored as zero
 	Creator        Tag       // zero means "win ", from which QEMU too believes the size
@@ -36,6 +38,9 @@ func Create(f File, o Options) (*Image, error) {
 		return nil, during("Create", err)
 	}
 	im.file = f
+	if im.link != nil {
+		im.parent, im.grain = d.parent, d.grain
+	}
 	return im, nil
 }
 
@@ -45,7 +50,10 @@ type draft struct {
 	footer    Footer
 	rawFooter [FooterSize]byte
 	size      int64
-	layout    layout // of a dynamic image
+	layout    layout // of an image that is not fixed
+	parent    *Image // of a differencing image
+	grain     int64
+	locators  []byte // what its locators point at; it follows the table
 	blocks    int64
 	first     int64 // where the first bitmap goes
 	stride    int64 // from one bitmap to the next
@@ -53,8 +61,8 @@ type draft struct {
 
 // newDraft verifies o.
 func newDraft(o Options) (*draft, error) {
-	if o.Type == 0 {
-		o.Type = Dynamic
+	if err := o.settle(); err != nil {
+		return nil, err
 	}
 	if err := checkSize(uint64(o.Size), -1); err != nil {
 		return nil, err
@@ -81,13 +89,11 @@ func newDraft(o Options) (*draft, error) {
 	switch o.Type {
 	case Fixed:
 		d.first = o.Size
-	case Dynamic:
+	case Dynamic, Differencing:
 		d.footer.DataOffset = FooterSize
-		if err := d.layOut(orElse(o.BlockSize, DefaultBlockSize)); err != nil {
+		if err := d.layOut(orElse(o.BlockSize, DefaultBlockSize), o); err != nil {
 			return nil, err
 		}
-	case Differencing:
-		return nil, bad(ErrLimit, -1, "disk type", "a differencing disk needs a parent")
 	default:
 		return nil, bad(ErrType, -1, "disk type", "%d", uint32(o.Type))
 	}
@@ -95,10 +101,32 @@ func newDraft(o Options) (*draft, error) {
 	return d, nil
 }
 
+// settle fills in what follows from there being a parent.
+func (o *Options) settle() error {
+	if o.Type == 0 {
+		o.Type = Dynamic
+		if o.Parent.Image != nil {
+			o.Type = Differencing
+		}
+	}
+	switch {
+	case o.Type == Differencing && o.Parent.Image == nil:
+		return bad(ErrParentNotFound, -1, "parent", "a differencing disk needs one")
+	case o.Type == Differencing:
+		if o.Size = orElse(o.Size, o.Parent.Image.size); o.Size != o.Parent.Image.size {
+			return bad(ErrParentSize, -1, "disk size", "%d over a parent of %d", o.Size, o.Parent.Image.size)
+		}
+		return checkChain(nil, o.Parent.Image)
+	case o.Parent != Parent{}:
+		return bad(ErrType, -1, "disk type", "a %v disk has no parent", o.Type)
+	}
+	return nil
+}
+
 // layOut gives the parts of a dynamic image their places: the footer's copy,
 // the header, the table, blocks. An image that could not be filled because its
 // table would not reach its last block is refused.
-func (d *draft) layOut(block int64) error {
+func (d *draft) layOut(block int64, o Options) error {
 	if err := checkBlockSize(block, -1); err != nil {
 		return err
 	}
@@ -110,11 +138,6 @@ func (d *draft) layOut(block int64) error {
 		bitmap:   bitmapSize(block),
 	}
 	l := &d.layout
-	d.stride = roundUp(block+l.bitmap, blockAlign)
-	d.first = l.place(roundUp(l.tableAt+d.blocks*4, blockAlign))
-	if last := d.first + (d.blocks-1)*d.stride; last/SectorSize >= int64(absent) {
-		return bad(ErrBlockSize, -1, "block size", "%d is too small for a disk of %d bytes", block, d.size)
-	}
 	l.header = DynamicHeader{
 		DataOffset:      noOffset,
 		TableOffset:     uint64(l.tableAt),
@@ -122,6 +145,31 @@ func (d *draft) layOut(block int64) error {
 		MaxTableEntries: uint32(d.blocks),
 		BlockSize:       uint32(block),
 	}
+	end := l.tableAt + roundUp(d.blocks*4, SectorSize)
+	if o.Type == Differencing {
+		if err := d.addParent(o, end); err != nil {
+			return err
+		}
+	}
+	d.stride = roundUp(block+l.bitmap, blockAlign)
+	d.first = l.place(roundUp(end+int64(len(d.locators)), blockAlign))
+	if last := d.first + (d.blocks-1)*d.stride; last/SectorSize >= int64(absent) {
+		return bad(ErrBlockSize, -1, "block size", "%d is too small for a disk of %d bytes", block, d.size)
+	}
+	return nil
+}
+
+// addParent names the parent of a differencing image, with locators from at on.
+func (d *draft) addParent(o Options, at int64) (err error) {
+	d.parent = o.Parent.Image
+	if d.grain, err = checkGrain(orElse(o.Grain, defaultGrain/SectorSize)); err != nil {
+		return err
+	}
+	data, err := o.Parent.draftLink(&d.layout.header)
+	if err != nil {
+		return err
+	}
+	d.locators = d.layout.header.placeLocators(data, at)
 	return nil
 }
 
@@ -136,7 +184,7 @@ func (d *draft) create(f File) error {
 	if err := f.Resize(d.fileSize(0)); err != nil {
 		return ioError(d.fileSize(0), "file size", err)
 	}
-	if d.footer.Type == Dynamic {
+	if d.footer.Type != Fixed {
 		if err := d.writeFront(io.NewOffsetWriter(f, 0), func(int64) uint32 { return absent }); err != nil {
 			return err
 		}
@@ -147,8 +195,9 @@ func (d *draft) create(f File) error {
 	return nil
 }
 
-// writeFront writes what comes before the blocks of a dynamic image, without
-// the gap behind: the footer's copy, the header, and the table.
+// writeFront writes what comes before the blocks of an image that is not
+// fixed, without the gap behind: the footer's copy, the header, the table, and
+// what locators point at.
 func (d *draft) writeFront(w io.Writer, entry func(b int64) uint32) error {
 	header := d.layout.header.Bytes()
 	entries := roundUp(d.blocks, SectorSize/4)
@@ -167,7 +216,7 @@ func (d *draft) writeFront(w io.Writer, entry func(b int64) uint32) error {
 			buf = buf[:0]
 		}
 	}
-	if _, err := w.Write(buf); err != nil {
+	if _, err := w.Write(append(buf, d.locators...)); err != nil {
 		return ioError(-1, "block allocation table", err)
 	}
 	return nil

@@ -1,5 +1,5 @@
-// Package vhd reads and writes the Virtual Hard Disk image format: fixed and
-// dynamic images, in place.
+// Package vhd reads and writes the Virtual Hard Disk image format: fixed,
+// dynamic and differencing images, in place.
 //
 // A .vhd file of a simulated volume is bytes like any other file's. The disk
 // of the virtual machine is an [Image] that works on those bytes:
@@ -28,5 +28,18 @@
 // multiple of 4096 bytes, all bits of a dynamic block's bitmap are set, and the
 // creator is "win ", which makes QEMU believe the size in the footer.
 //
-// Differencing disks are recognized and refused with [ErrLimit].
+// A differencing image holds what differs from its parent, sector by sector:
+//
+//	child, err := vhd.Create(file, vhd.Options{ID: id, Parent: vhd.Parent{
+//		Image: base, Path: `C:\VMs\base.vhd`, Child: `C:\VMs\base_1.avhd`}})
+//	...
+//	child, err = vhd.OpenFile(file)
+//	link, _ := child.Link()                      // where the parent is to be found
+//	err = child.SetParent(base, vhd.CheckID)     // verifies that it is the one
+//
+// [Image.Link] says how the file names its parent, [Image.SetParent] checks
+// identity, size and time stamp, [Image.Spans] tells what the child holds itself,
+// [Image.Relink] names another parent. As long as an image has children nobody
+// may write it: the format has no means to notice. Package image finds parents,
+// and merges.
 package vhd

@@ -26,8 +26,13 @@ const (
 	ErrBAT            = virtdisk.ErrBAT            // a block lies where no block may lie
 	ErrBlockSize      = virtdisk.ErrBlockSize      // the block size is not allowed
 	ErrBitmap         = virtdisk.ErrBitmap         // a sector holds data that its bitmap denies
+	ErrParentNotFound = virtdisk.ErrParentNotFound // a differencing image without its parent
+	ErrParentID       = virtdisk.ErrParentID       // what was given as the parent is another disk
+	ErrParentTime     = virtdisk.ErrParentTime     // the parent's time stamp is not the one recorded
 	ErrSize           = virtdisk.ErrSize           // the disk's size is zero, no multiple of a sector, or above MaxSize
 	ErrFileSize       = virtdisk.ErrFileSize       // the file is shorter than what it says it holds
+	ErrParentSize     = virtdisk.ErrParentSize     // child and parent differ in size
+	ErrChainCycle     = virtdisk.ErrChainCycle     // an image would be its own ancestor, or a chain is longer than MaxChain
 	ErrLimit          = virtdisk.ErrLimit          // this kind of image cannot do that
 	ErrType           = virtdisk.ErrType           // the disk type is none of the three, or wrong for the call
 )

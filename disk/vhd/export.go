@@ -8,8 +8,8 @@ import (
 
 // Write writes an image of the disk src to w, front to back, and returns how
 // many bytes it wrote. It is the same image, byte for byte, as writing src in
-// order to one from Create. See Plan for sparse files and for the size in
-// advance.
+// order to one from Create. See Plan for sparse files, for the size in advance,
+// and for what a differencing image holds.
 func Write(w io.Writer, src disk.Source, o Options) (int64, error) {
 	p, err := NewPlan(src, o)
 	if err != nil {
@@ -21,10 +21,15 @@ func Write(w io.Writer, src disk.Source, o Options) (int64, error) {
 // A Plan is an image of a disk that is yet to be written: it knows which
 // blocks there will be, and so how long the file becomes. The disk must not
 // change while there is a plan for it; take a snapshot.
+//
+// A differencing image holds what src says is not its parent's: *[disk.Overlay]
+// and *Image tell, which must be over a disk equal to the parent. Any other src
+// is compared with the parent, sector by sector, where the two may differ.
 type Plan struct {
 	draft  *draft
 	src    disk.Source
-	blocks []uint32 // those that hold other than zeros, ascending
+	blocks []uint32 // those that will be there, ascending
+	bits   []byte   // of a differencing image, their bitmaps, one behind the other
 }
 
 // NewPlan looks through what src has allocated and plans an image of it. The
@@ -38,10 +43,14 @@ func NewPlan(src disk.Source, o Options) (*Plan, error) {
 		return nil, during("NewPlan", err)
 	}
 	p := &Plan{draft: d, src: src}
-	if d.footer.Type == Dynamic {
-		if err := p.findBlocks(); err != nil {
-			return nil, during("NewPlan", err)
-		}
+	switch d.footer.Type {
+	case Dynamic:
+		err = p.findBlocks()
+	case Differencing:
+		err = p.findOwn()
+	}
+	if err != nil {
+		return nil, during("NewPlan", err)
 	}
 	return p, nil
 }
@@ -112,29 +121,43 @@ func (p *Plan) write(s sink) error {
 	return nil
 }
 
-// writeBlocks writes all of a dynamic image but its footer.
+// writeBlocks writes all but the footer of an image that is not fixed.
 func (p *Plan) writeBlocks(s sink) error {
 	d, l := p.draft, &p.draft.layout
 	if err := d.writeFront(s, p.entries()); err != nil {
 		return err
 	}
-	bitmap := make([]byte, l.bitmap)
-	for i := range bitmap {
-		bitmap[i] = 0xFF
-	}
 	for i, b := range p.blocks {
-		if err := s.skipTo(d.first + int64(i)*d.stride); err != nil {
+		at := d.first + int64(i)*d.stride
+		if err := s.skipTo(at); err != nil {
 			return err
 		}
-		if _, err := s.Write(bitmap); err != nil {
+		bits := p.bitmap(i)
+		if _, err := s.Write(bits); err != nil {
 			return ioError(-1, "block bitmap", err)
 		}
-		off := int64(b) * l.block
-		if err := s.copyFrom(p.src, off, min(l.block, d.size-off)); err != nil {
-			return err
+		start := int64(b) * l.block
+		for from, to := range bits.set(0, min(l.block, d.size-start)) {
+			if err := s.skipTo(at + l.bitmap + from); err != nil {
+				return err
+			}
+			if err := s.copyFrom(p.src, start+from, to-from); err != nil {
+				return err
+			}
 		}
 	}
 	return s.skipTo(d.fileSize(int64(len(p.blocks))) - FooterSize)
+}
+
+// bitmap returns the bitmap of the i-th block there will be.
+func (p *Plan) bitmap(i int) sectorBits {
+	n := p.draft.layout.bitmap
+	if p.bits != nil {
+		return p.bits[int64(i)*n:][:n]
+	}
+	full := make(sectorBits, n)
+	full.add(0, 8*n)
+	return full
 }
 
 // entries returns a function that gives the table's entries in order.

@@ -89,7 +89,7 @@ func TestWriteRefuses(t *testing.T) {
 		"size of its own": {4096, vhd.Options{Size: 8192}, vhd.ErrSize},
 		"half a sector":   {4096 + 256, vhd.Options{}, vhd.ErrSize},
 		"nothing":         {0, vhd.Options{}, vhd.ErrSize},
-		"child":           {4096, vhd.Options{Type: vhd.Differencing}, vhd.ErrLimit},
+		"child":           {4096, vhd.Options{Type: vhd.Differencing}, vhd.ErrParentNotFound},
 		"block of 1000":   {4096, vhd.Options{BlockSize: 1000}, vhd.ErrBlockSize},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,8 +7,9 @@ import (
 )
 
 // Extents yields the ranges of the disk that may hold something other than
-// zeros: of the blocks that exist, the sectors that their bitmaps confirm, and
-// of these what the file itself has allocated.
+// zeros: of the blocks that exist, the sectors that their bitmaps confirm, of
+// these what the file itself has allocated, and of the others what the parent
+// says.
 func (im *Image) Extents(off, n int64) iter.Seq[disk.Extent] {
 	if off < 0 {
 		off, n = 0, n+off
@@ -22,15 +23,36 @@ func (im *Image) Extents(off, n int64) iter.Seq[disk.Extent] {
 			return
 		}
 		j := joiner{yield: yield}
+		at := off // what lies before is done
 		for b, entry := range im.table.placed(off / im.dyn.block) {
 			start := b * im.dyn.block
-			from, to := max(off-start, 0), min(off+n-start, im.used(b))
-			if from >= to || !im.blockExtents(&j, b, entry, from, to) {
+			from, to := max(off, start), min(off+n, start+im.used(b))
+			if from >= to || !im.extentsBelow(&j, at, from) || !im.blockExtents(&j, b, entry, from-start, to-start) {
 				break
 			}
+			at = to
+		}
+		if !j.done {
+			im.extentsBelow(&j, at, off+n)
 		}
 		j.flush()
 	}
+}
+
+// extentsBelow gives j what the parent has where no sector is stored.
+func (im *Image) extentsBelow(j *joiner, from, to int64) bool {
+	switch {
+	case im.link == nil || from >= to:
+		return true
+	case im.parent == nil: // reading it will tell
+		return j.add(disk.Extent{Off: from, Len: to - from})
+	}
+	for e := range im.parent.Extents(from, to-from) {
+		if !j.add(e) {
+			return false
+		}
+	}
+	return true
 }
 
 // blockExtents gives j what block b holds from from to to.
@@ -38,16 +60,19 @@ func (im *Image) blockExtents(j *joiner, b int64, entry uint32, from, to int64) 
 	if im.table.isFull(b) {
 		return im.dataExtents(j, b, entry, from, to)
 	}
+	start := b * im.dyn.block
 	bits, err := im.bitmap(b, entry)
 	if err != nil { // the range may hold anything; reading it will tell
-		return j.add(disk.Extent{Off: b*im.dyn.block + from, Len: to - from})
+		return j.add(disk.Extent{Off: start + from, Len: to - from})
 	}
+	at := from
 	for first, last := range bits.set(from, to) {
-		if !im.dataExtents(j, b, entry, first, last) {
+		if !im.extentsBelow(j, start+at, start+first) || !im.dataExtents(j, b, entry, first, last) {
 			return false
 		}
+		at = last
 	}
-	return true
+	return im.extentsBelow(j, start+at, start+to)
 }
 
 // dataExtents gives j what the file has allocated in a range of block b.

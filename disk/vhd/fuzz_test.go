@@ -73,7 +73,7 @@ func codeOf(err error) error {
 	for _, c := range []vhd.Code{
 		vhd.ErrFooterMissing, vhd.ErrFooterChecksum, vhd.ErrFooterCorrupt, vhd.ErrFormatUnknown,
 		vhd.ErrFormatVersion, vhd.ErrSparseChecksum, vhd.ErrSparseVersion, vhd.ErrSparseCorrupt,
-		vhd.ErrBAT, vhd.ErrBlockSize, vhd.ErrSize, vhd.ErrFileSize, vhd.ErrLimit, vhd.ErrType,
+		vhd.ErrBAT, vhd.ErrBlockSize, vhd.ErrSize, vhd.ErrFileSize, vhd.ErrType,
 	} {
 		if errors.Is(err, c) {
 			return c

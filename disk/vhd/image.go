@@ -35,9 +35,13 @@ type Image struct {
 
 	dyn   *layout // nil in a fixed image
 	table blockTable
+
+	link   *Link  // nil but in a differencing image
+	parent *Image // nil also while that is without its parent
+	grain  int64  // bytes that a child takes over from its parent at least
 }
 
-// layout is what a dynamic image's header decides; it never changes.
+// layout is what the header of an image that is not fixed decides.
 type layout struct {
 	header   DynamicHeader
 	headerAt int64
@@ -49,7 +53,7 @@ type layout struct {
 // Size returns the size of the disk in bytes.
 func (im *Image) Size() int64 { return im.size }
 
-// Type returns Fixed or Dynamic.
+// Type returns Fixed, Dynamic or Differencing.
 func (im *Image) Type() Type { return im.footer.Type }
 
 // ID returns the unique identifier in the order of the file's bytes.
@@ -171,9 +175,13 @@ func (im *Image) read(p []byte, off int64) (int, error) {
 		if rest := im.dyn.block - in; int64(len(seg)) > rest {
 			seg = seg[:rest]
 		}
+		var err error
 		if entry := im.table.entry(b); entry == absent {
-			clear(seg)
-		} else if err := im.readBlock(seg, b, entry, in); err != nil {
+			err = im.readBelow(seg, off)
+		} else {
+			err = im.readBlock(seg, b, entry, in)
+		}
+		if err != nil {
 			return n, err
 		}
 		n, off = n+len(seg), off+int64(len(seg))
@@ -191,17 +199,34 @@ func (im *Image) readBlock(p []byte, b int64, entry uint32, in int64) error {
 	if err != nil {
 		return err
 	}
-	if err := readFull(im.src, p, data, "block data"); err != nil {
-		return err
+	for from, to := range bits.set(in, in+int64(len(p))) {
+		if err := readFull(im.src, p[from-in:to-in], data+from-in, "block data"); err != nil {
+			return err
+		}
 	}
 	for from, to := range bits.clear(in, in+int64(len(p))) {
-		clear(p[from-in : to-in])
+		if err := im.readBelow(p[from-in:to-in], b*im.dyn.block+from); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// Map tells that the bytes of a block are bytes of the file, so that a copy can
-// pass them on by reference.
+// readBelow fills p with what the disk shows at off where no sector is stored.
+func (im *Image) readBelow(p []byte, off int64) error {
+	switch {
+	case im.link == nil:
+		clear(p)
+		return nil
+	case im.parent == nil:
+		return im.orphan()
+	}
+	_, err := im.parent.read(p, off)
+	return err
+}
+
+// Map tells that the bytes of a block are bytes of the file, or of the parent,
+// so that a copy can pass them on by reference.
 func (im *Image) Map(off, n int64) disk.Segment {
 	if n = min(n, im.size-off); off < 0 || n <= 0 {
 		return disk.Segment{Off: off}
@@ -210,22 +235,38 @@ func (im *Image) Map(off, n int64) disk.Segment {
 		return disk.Segment{Store: im.src, Off: off, Len: n}
 	}
 	b, in := off/im.dyn.block, off%im.dyn.block
-	n = min(n, im.dyn.block-in)
 	entry := im.table.entry(b)
-	if entry == absent || !im.full(b, entry) {
+	if entry == absent {
+		return im.mapBelow(off, min(n, im.table.nextPlaced(b)*im.dyn.block-off))
+	}
+	n = min(n, im.dyn.block-in)
+	at := disk.Segment{Store: im.src, Off: bitmapAt(entry) + im.dyn.bitmap + in, Len: n}
+	if im.table.isFull(b) {
+		return at
+	}
+	bits, err := im.bitmap(b, entry)
+	switch {
+	case err != nil:
+		return disk.Segment{Off: off, Len: n}
+	case im.table.isFull(b):
+		return at
+	case im.link == nil: // the rest of the block is zero
 		return disk.Segment{Off: off, Len: n}
 	}
-	return disk.Segment{Store: im.src, Off: bitmapAt(entry) + im.dyn.bitmap + in, Len: n}
+	end := min(n, bits.run(in/SectorSize, (in+n+SectorSize-1)/SectorSize)*SectorSize-in)
+	if !bits.isSet(in / SectorSize) {
+		return im.mapBelow(off, end)
+	}
+	at.Len = end
+	return at
 }
 
-// full reports whether every sector of b is stored.
-func (im *Image) full(b int64, entry uint32) bool {
-	if !im.table.isFull(b) {
-		if _, err := im.bitmap(b, entry); err != nil {
-			return false
-		}
+// mapBelow is Map for a range in which no sector is stored.
+func (im *Image) mapBelow(off, n int64) disk.Segment {
+	if im.parent == nil {
+		return disk.Segment{Off: off, Len: n}
 	}
-	return im.table.isFull(b)
+	return disk.Segment{Store: im.parent, Off: off, Len: n}
 }
 
 // bitmapAt returns the offset in the file that a table entry names.

@@ -41,6 +41,19 @@ type machine struct {
 	file  vhd.File
 	model []byte
 	seed  byte
+	over  *vhd.Image // the parent, if there is one
+}
+
+// open opens what is in the file as a stranger does.
+func (m *machine) open(t rapid.TB) *vhd.Image {
+	im, err := vhd.OpenFile(m.file)
+	if err == nil && m.over != nil {
+		err = im.SetParent(m.over, vhd.CheckTime)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return im
 }
 
 // span draws a range of the disk, often short, often at a block's edge.
@@ -84,13 +97,7 @@ func (m *machine) discard(t *rapid.T) {
 	clear(m.model[off : off+n])
 }
 
-func (m *machine) reopen(t *rapid.T) {
-	im, err := vhd.OpenFile(m.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.im = im
-}
+func (m *machine) reopen(t *rapid.T) { m.im = m.open(t) }
 
 // check compares the image, and the bytes of its file as a stranger opens
 // them, with the model.
@@ -99,10 +106,7 @@ func (m *machine) check(t *rapid.T) {
 	if _, err := m.im.ReadAt(got, 0); err != nil || !bytes.Equal(got, m.model) {
 		t.Fatalf("the image differs from the model; %v", err)
 	}
-	im, err := vhd.Open(m.file, m.file.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
+	im := m.open(t)
 	clear(got)
 	if _, err := im.ReadAt(got, 0); err != nil || !bytes.Equal(got, m.model) {
 		t.Fatalf("the file's bytes differ from the model; %v", err)
@@ -160,7 +164,7 @@ func TestForks(t *testing.T) {
 }
 
 func (m *machine) fork(t *rapid.T) *machine {
-	c := &machine{model: bytes.Clone(m.model), seed: m.seed + 64}
+	c := &machine{model: bytes.Clone(m.model), seed: m.seed + 64, over: m.over}
 	if rapid.Bool().Draw(t, "over") {
 		f := m.file.(*disk.Memory).Fork()
 		c.im, c.file = m.im.Over(f), f

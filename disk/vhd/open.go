@@ -11,10 +11,11 @@ import (
 )
 
 // Open opens the image in a file of size bytes for reading. It reads the
-// footer, the dynamic header and the block allocation table, and nothing of
-// the disk; malformed ones are an [Error] with one of this package's codes. If
+// footer, the dynamic header, parent locators and the block allocation table,
+// and nothing of the disk; malformed ones are an [Error] with one of this package's codes. If
 // the footer at the end is lost but its copy at the start is good, the image
-// opens with a note.
+// opens with a note. A differencing image opens without its parent; see
+// SetParent.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
 	src, ok := r.(disk.Source)
 	if !ok || src.Size() != size {
@@ -58,15 +59,12 @@ func Repair(f File) (*Image, error) {
 }
 
 func open(src disk.Source) (*Image, error) {
-	im := &Image{src: src}
+	im := &Image{src: src, grain: defaultGrain}
 	if err := im.findFooter(); err != nil {
 		return nil, err
 	}
 	im.size = int64(im.footer.CurrentSize)
-	switch im.footer.Type {
-	case Differencing:
-		return nil, im.refuseDifferencing()
-	case Fixed:
+	if im.footer.Type == Fixed {
 		if im.size > im.end {
 			return nil, bad(ErrFileSize, im.end, "footer", "%d bytes of data before it, the disk has %d", im.end, im.size)
 		}
@@ -75,6 +73,11 @@ func open(src disk.Source) (*Image, error) {
 	im.compareCopy()
 	if err := im.readHeader(); err != nil {
 		return nil, err
+	}
+	if im.footer.Type == Differencing {
+		if err := im.readLink(); err != nil {
+			return nil, err
+		}
 	}
 	return im, im.readBlocks()
 }
@@ -193,16 +196,6 @@ func (im *Image) parseHeaderAt(place uint64) (h DynamicHeader, at int64, err err
 	return h, at, err
 }
 
-// refuseDifferencing ends the opening of a child with an error that names its
-// parent, or says what is wrong with its header.
-func (im *Image) refuseDifferencing() error {
-	h, _, err := im.parseHeaderAt(im.footer.DataOffset)
-	if err != nil {
-		return err
-	}
-	return bad(ErrLimit, -1, "differencing disk", "it can be read only over its parent %q", h.ParentName())
-}
-
 // parts returns where a dynamic image has the footer's copy, its header and
 // its table.
 func (im *Image) parts() (front, header, table disk.Extent) {
@@ -220,10 +213,14 @@ func (im *Image) blocks() int64 { return (im.size + im.dyn.block - 1) / im.dyn.b
 func (im *Image) readBlocks() error {
 	length := im.dyn.bitmap + im.dyn.block
 	front, header, table := im.parts()
+	taken := []disk.Extent{front, header, table}
+	if im.link != nil {
+		taken = append(taken, im.link.extents...)
+	}
 	var places []uint32
 	check := func(b int64, entry uint32) error {
 		x := disk.Extent{Off: bitmapAt(entry), Len: length}
-		if x.End() > im.end || overlap(x, front) || overlap(x, header) || overlap(x, table) {
+		if x.End() > im.end || slices.ContainsFunc(taken, func(y disk.Extent) bool { return overlap(x, y) }) {
 			return bad(ErrBAT, im.dyn.tableAt+4*b, "block allocation table", "block %d cannot lie at %d to %d", b, x.Off, x.End())
 		}
 		places = append(places, entry)

@@ -53,10 +53,9 @@ func (t *blockTable) setFull(b int64) {
 	t.pages[b/pageBlocks].full[i/32].Or(1 << (i % 32))
 }
 
-// set places block b, whose bitmap now has every bit set.
+// set places block b.
 func (t *blockTable) set(b int64, entry uint32) {
 	t.writable(b).entry[b%pageBlocks] = entry
-	t.setFull(b)
 }
 
 // writable returns the page of b for writing, its own to t.
@@ -102,6 +101,15 @@ func (t *blockTable) placed(b int64) iter.Seq2[int64, uint32] {
 			}
 		}
 	}
+}
+
+// nextPlaced returns the first block from b on that has a place, or one behind
+// all that the table holds.
+func (t *blockTable) nextPlaced(b int64) int64 {
+	for next := range t.placed(b) {
+		return next
+	}
+	return int64(len(t.pages)) * pageBlocks
 }
 
 func newPage(o *owner) *tablePage {

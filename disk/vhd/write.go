@@ -9,8 +9,11 @@ import (
 	"github.com/shadowsim/shadowsim/disk"
 )
 
-// WriteAt writes the disk, in place. Zeros written where no block is change
-// nothing, anything else there adds a block behind the others, whole. A write
+// WriteAt writes the disk, in place. Zeros written where no block is, nor
+// anything in the parent, change nothing, anything else there adds a block
+// behind the others, whole. A differencing image keeps what is written and
+// takes over from its parent what that leaves of the grain around; see
+// SetGrain. A write
 // that an error of the file interrupts has written n bytes and perhaps some
 // more of the block it was at, and nothing else: all that was written before
 // can be read, now and from the file.
@@ -54,12 +57,15 @@ func (im *Image) write(p []byte, off int64) (int, error) {
 
 // writeBlock stores p at the place in of block b.
 func (im *Image) writeBlock(p []byte, b, in int64) error {
+	if im.link != nil {
+		return im.writeChild(p, b, in)
+	}
 	entry := im.table.entry(b)
 	if entry == absent {
 		if allZero(p) {
 			return nil
 		}
-		return im.allocate(p, b, in)
+		return im.allocate(b, in, int64(len(p)), p)
 	}
 	if !im.table.isFull(b) {
 		if err := im.fill(b, entry); err != nil {
@@ -70,12 +76,13 @@ func (im *Image) writeBlock(p []byte, b, in int64) error {
 	return err
 }
 
-// allocate adds block b with p at its place in. The order of the writes keeps
+// allocate adds block b, in which n bytes from its place in on are stored: p,
+// or zeros if p is nil. The order of the writes keeps
 // a good footer at the end of the file all the time, but for the instant
 // between growth and the footer's own write, when its copy at the start stands
 // in; and the block becomes part of the disk with the last write, complete. A
 // failure on the way loses room in the file and nothing else.
-func (im *Image) allocate(p []byte, b, in int64) error {
+func (im *Image) allocate(b, in, n int64, p []byte) error {
 	at := im.dyn.place(im.end)
 	data := at + im.dyn.bitmap
 	end := im.dyn.place(data + im.dyn.block)
@@ -86,16 +93,21 @@ func (im *Image) allocate(p []byte, b, in int64) error {
 		return err
 	}
 	head := make([]byte, data-im.end) // the old footer, a gap, the bitmap
-	for i := at - im.end; i < int64(len(head)); i++ {
-		head[i] = 0xFF
+	bits := sectorBits(head[at-im.end:])
+	if im.link != nil {
+		bits.add(in/SectorSize, (in+n)/SectorSize)
+	} else {
+		bits.add(0, int64(len(bits))*8)
 	}
 	old := im.end
 	im.end = end
 	if _, err := im.writeFile(head, old, "block bitmap"); err != nil {
 		return err
 	}
-	if _, err := im.writeFile(p, data+in, "block data"); err != nil {
-		return err
+	if len(p) > 0 {
+		if _, err := im.writeFile(p, data+in, "block data"); err != nil {
+			return err
+		}
 	}
 	if err := im.sync(); err != nil {
 		return err
@@ -106,6 +118,7 @@ func (im *Image) allocate(p []byte, b, in int64) error {
 		return err
 	}
 	im.table.set(b, uint32(at/SectorSize))
+	im.noteFull(b, bits)
 	return im.sync()
 }
 
@@ -191,7 +204,8 @@ func (im *Image) erase(off, n int64) error {
 
 // Discard makes a range of the disk read as zero. Blocks keep their place in
 // the file, and their bytes there become zero, so that a file that can be
-// sparse gets smaller in effect.
+// sparse gets smaller in effect. A differencing image says of what its parent
+// holds there that it is zero, and may need further blocks for that.
 func (im *Image) Discard(off, n int64) error {
 	if im.file == nil {
 		return during("Discard", disk.ErrReadOnly)
@@ -199,8 +213,11 @@ func (im *Image) Discard(off, n int64) error {
 	if off < 0 || n < 0 || off > im.size || n > im.size-off {
 		return during("Discard", disk.ErrRange)
 	}
-	if im.dyn == nil {
+	switch {
+	case im.dyn == nil:
 		return during("Discard", im.erase(off, n))
+	case im.link != nil:
+		return during("Discard", im.discardChild(off, n))
 	}
 	for b, entry := range im.table.placed(off / im.dyn.block) {
 		start := b * im.dyn.block
