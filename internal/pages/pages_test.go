@@ -43,9 +43,24 @@ func (p *pair) each(off, n int64, f func(b []byte, at int64)) {
 	}
 }
 
+// gaps calls f for the parts of the windows that no reported piece covers: it
+// returns the function to report pieces to, in ascending order, and the one to
+// call behind the last.
+func gaps(f func(off, n int64)) (piece func(off, n int64), end func()) {
+	at := int64(0)
+	piece = func(off, n int64) {
+		if at < off {
+			f(at, off-at)
+		}
+		at = max(at, off+n)
+	}
+	return piece, func() { piece(reach, 0) }
+}
+
 type machine struct {
 	pairs []*pair
 	fill  byte
+	buf   [3*RunSize - 1000]byte // what was read last, and never cleared
 }
 
 func newPair() *pair {
@@ -118,16 +133,24 @@ func (m *machine) Share(t *rapid.T) {
 	copy(dst.model[v][off-windows[v].base:], slices.Clone(src.model[w][at-windows[w].base:][:n]))
 }
 
+// checkBytes reads every byte of the windows, in pieces that stay in the
+// processor's cache and lie across the borders of pages, runs and blocks.
+func (m *machine) checkBytes(t *rapid.T, p *pair) {
+	for i, w := range windows {
+		for at := int64(0); at < w.size; at += int64(len(m.buf)) {
+			got := m.buf[:min(int64(len(m.buf)), w.size-at)]
+			p.tree.Read(got, w.base+at)
+			if !bytes.Equal(got, p.model[i][at:at+int64(len(got))]) {
+				t.Fatalf("window %d differs within %d bytes from %d on", i, len(got), at)
+			}
+		}
+	}
+}
+
 // Check compares everything after each step.
 func (m *machine) Check(t *rapid.T) {
 	for _, p := range m.pairs {
-		for i, w := range windows {
-			got := make([]byte, w.size)
-			p.tree.Read(got, w.base)
-			if !bytes.Equal(got, p.model[i]) {
-				t.Fatalf("window %d differs", i)
-			}
-		}
+		m.checkBytes(t, p)
 		checkShape(t, &p.tree)
 	}
 	checkAlone(t, m.pairs)
@@ -137,40 +160,43 @@ func (m *machine) Check(t *rapid.T) {
 
 // checkExtents demands that everything outside the extents is zero.
 func checkExtents(t *rapid.T, p *pair) {
-	rest := (&pair{model: p.model}).fork()
+	piece, rest := gaps(func(off, n int64) {
+		p.each(off, n, func(b []byte, at int64) {
+			if !allZero(b) {
+				t.Fatalf("bytes outside the extents, between %d and %d", at, at+int64(len(b)))
+			}
+		})
+	})
 	end := int64(0)
 	p.tree.Extents(0, reach, func(off, n int64) bool {
 		if off < end || off%PageSize != 0 || n%PageSize != 0 || n <= 0 {
 			t.Fatalf("extent %d+%d after %d", off, n, end)
 		}
 		end = off + n
-		rest.each(off, n, func(b []byte, _ int64) { clear(b) })
+		piece(off, n)
 		return true
 	})
-	for i := range rest.model {
-		if !allZero(rest.model[i]) {
-			t.Fatalf("window %d has bytes outside the extents", i)
-		}
-	}
+	rest()
 }
 
 // checkDiff demands that everything outside the difference is equal.
 func checkDiff(t *rapid.T, p, q *pair) {
-	rest := (&pair{model: p.model}).fork()
+	piece, rest := gaps(func(off, n int64) {
+		for i, w := range windows {
+			from, to := max(off, w.base)-w.base, min(off+n, w.base+w.size)-w.base
+			if from < to && !bytes.Equal(p.model[i][from:to], q.model[i][from:to]) {
+				t.Fatalf("window %d differs outside the difference, between %d and %d", i, from, to)
+			}
+		}
+	})
 	Diff(p.tree, q.tree, 0, reach, func(off, n int64) bool {
-		q.each(off, n, func(b []byte, at int64) {
-			rest.each(at, int64(len(b)), func(c []byte, _ int64) { copy(c, b) })
-		})
 		if p == q {
 			t.Fatalf("a tree differs from itself at %d", off)
 		}
+		piece(off, n)
 		return true
 	})
-	for i := range rest.model {
-		if !bytes.Equal(rest.model[i], q.model[i]) {
-			t.Fatalf("window %d differs outside the difference", i)
-		}
-	}
+	rest()
 }
 
 // checkShape demands that nothing is stored that need not be.
