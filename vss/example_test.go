@@ -138,7 +138,7 @@ func ExampleBackupComponents_veto() {
 	fmt.Println("try again:", errors.Is(err, vss.ErrWriterErrorRetryable))
 	// Output:
 	// abort
-	// GetWriterStatus: Ledger: FailedAtFreeze: VSS_E_WRITERERROR_RETRYABLE (0x800423F3)
+	// GetWriterStatus: Ledger: VSS_WS_FAILED_AT_FREEZE: VSS_E_WRITERERROR_RETRYABLE (0x800423F3)
 	// try again: true
 }
 

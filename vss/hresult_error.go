@@ -17,7 +17,7 @@ type Error struct {
 
 // Error prints the parts on one line:
 //
-//	DoSnapshotSet: ledger: WaitingForThaw: VSS_E_WRITERERROR_TIMEOUT (0x800423F2)
+//	DoSnapshotSet: ledger: VSS_WS_WAITING_FOR_THAW: VSS_E_WRITERERROR_TIMEOUT (0x800423F2)
 func (e *Error) Error() string {
 	var parts []string
 	for _, part := range []string{e.Op, e.On, e.where(), e.cause()} {
@@ -34,7 +34,7 @@ func (e *Error) where() string {
 	if e.State == StateUnknown {
 		return ""
 	}
-	return e.State.Word()
+	return e.State.String()
 }
 
 func (e *Error) cause() string {

@@ -21,7 +21,7 @@ func ExampleHRESULT() {
 func ExampleError() {
 	fmt.Println(&vss.Error{Op: "DoSnapshotSet", On: "ledger", State: vss.StateWaitingForThaw, Err: vss.ErrWriterErrorTimeout})
 	// Output:
-	// DoSnapshotSet: ledger: WaitingForThaw: VSS_E_WRITERERROR_TIMEOUT (0x800423F2)
+	// DoSnapshotSet: ledger: VSS_WS_WAITING_FOR_THAW: VSS_E_WRITERERROR_TIMEOUT (0x800423F2)
 }
 
 func ExampleAdvice() {

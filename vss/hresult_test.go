@@ -130,7 +130,7 @@ func TestErrorText(t *testing.T) {
 		want string
 	}{
 		{Error{Op: "DoSnapshotSet", On: "sql", State: StateWaitingForThaw, Err: ErrWriterErrorTimeout},
-			"DoSnapshotSet: sql: WaitingForThaw: VSS_E_WRITERERROR_TIMEOUT (0x800423F2)"},
+			"DoSnapshotSet: sql: VSS_WS_WAITING_FOR_THAW: VSS_E_WRITERERROR_TIMEOUT (0x800423F2)"},
 		{Error{Op: "SetContext", Err: ErrBadState}, "SetContext: VSS_E_BAD_STATE (0x80042301)"},
 		{Error{On: `C:\`}, `C:\`},
 		{Error{Op: "Read", Err: errors.Join(errors.New("one"), errors.New("two\r\nthree"))}, "Read: one; two; three"},
