@@ -116,3 +116,13 @@ var catalogueRules = []CallRule{
 	{Method: "Query", From: []Phase{PhaseBackup, PhaseCatalogue}, To: PhaseCatalogue},
 	{Method: "Query", From: []Phase{PhaseGathered, PhaseSetStarted, PhasePrepared, PhaseSnapped, PhaseFailed, PhaseCompleted, PhaseAborted, PhaseImported}, Stays: true},
 }
+
+// guardedCalls are the methods whose pages name E_ACCESSDENIED: the caller must be
+// an administrator or a backup operator, or be let in otherwise
+// ([ServiceConfig.AccessControl]), whoever made the object.
+var guardedCalls = []string{
+	"InitializeForBackup", "InitializeForRestore", "EnableWriterClasses", "DisableWriterClasses", "DisableWriterInstances",
+	"GatherWriterMetadata", "GatherWriterStatus", "IsVolumeSupported", "AddToSnapshotSet", "DoSnapshotSet",
+	"GetSnapshotProperties", "ImportSnapshots", "DeleteSnapshots", "BreakSnapshotSet", "ExposeSnapshot", "UnexposeSnapshot",
+	"Query", "RevertToSnapshot", "QueryRevertStatus", "PostRestore",
+}

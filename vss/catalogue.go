@@ -82,9 +82,22 @@ func (s *Service) prune() {
 		gone := c.provider.Type == ProviderSystem && !slices.Contains(c.volume.Shadows(), c.SnapshotID)
 		if gone {
 			s.actor.Emit("vss/snapshot-lost", "", sim.S("snapshot", short(c.SnapshotID)), sim.S("volume", c.volume.Name()))
+			s.logLoss(c)
 		}
 		return gone
 	})
+}
+
+// logLoss notes in the System log that a volume dropped a copy.
+func (s *Service) logLoss(c *snapshot) {
+	e := LogEntry{Log: logNameOfTheDrivers, Source: logSourceVolSnap, ID: LogCopiesLost,
+		Text: "shadow copies of volume " + c.volume.Name() + " were deleted because the shadow copy storage could not grow in time"}
+	if d, ok := c.volume.(DiffAreaVolume); ok {
+		if _, maximum := d.DiffArea(); maximum > 0 {
+			e.ID, e.Text = LogCopiesOverLimit, "shadow copies of volume "+c.volume.Name()+" were aborted because the shadow copy storage could not grow due to a user imposed limit"
+		}
+	}
+	s.Log(s.actor, e)
 }
 
 func (s *Service) snapshotByID(id guid.GUID) *snapshot {

@@ -61,6 +61,7 @@ func (d *delivery) run(ctx context.Context) error {
 	sim.Emit(ctx, d.event.Kind(), "", sim.S("writer", x.sub.name), sim.S("session", x.bc.name))
 	err := d.attempt(ctx)
 	d.over = true
+	d.logCrash(err)
 	if !x.sub.alive() {
 		return err
 	}
@@ -132,6 +133,9 @@ func (d *delivery) settle(o Outcome, f WriterFailure) (abort bool) {
 		x.deadline = 0
 	}
 	d.emitEnd(o.String())
+	if o != OutcomeTrue {
+		x.logRejection(d.event, o, f)
+	}
 	return m.Abort
 }
 

@@ -23,6 +23,7 @@ func (b *BackupComponents) commit(work context.Context) error {
 		return p.CommitSnapshots(ctx, b.setID)
 	})
 	if work.Err() == nil && limited.Err() != nil {
+		b.service.Log(b.service.actor, LogEntry{ID: LogCommitFailed, Text: "the shadow copies of set " + short(b.setID) + " could not be committed: writes were held for " + HoldTimeout.String()})
 		return fail("DoSnapshotSet", "", ErrHoldWritesTimeout, "writes were held for %v", HoldTimeout)
 	}
 	return err
@@ -52,21 +53,36 @@ func (s *Service) hold(ctx context.Context, m *member) error {
 	defer cancel()
 	on := s.actor.Path() + "/" + strings.TrimSuffix(v.Name(), `\`)
 	if err := sim.AtOn(limited, PointVolumeFlush, on); err != nil {
-		return heldError(v, err, ErrFlushWritesTimeout)
+		return s.notHeld(ctx, v, err, ErrFlushWritesTimeout)
 	}
 	if err := sim.AtOn(limited, PointVolumeHold, on); err != nil {
-		return heldError(v, err, ErrHoldWritesTimeout)
+		return s.notHeld(ctx, v, err, ErrHoldWritesTimeout)
 	}
 	if err := sim.Protect(limited, func() error { return v.FlushAndHold(limited) }); err != nil {
-		return heldError(v, err, ErrFlushWritesTimeout)
+		return s.notHeld(ctx, v, err, ErrFlushWritesTimeout)
 	}
 	if err := ctx.Err(); err != nil { // too late, nobody would release it
 		v.Release()
 		return err
 	}
 	m.held = true
+	s.holding = true
 	sim.Emit(ctx, "vss/hold", "", sim.S("volume", v.Name()))
 	return nil
+}
+
+// notHeld notes in the event log that a volume was not flushed or not held.
+func (s *Service) notHeld(ctx context.Context, v Volume, err error, code HRESULT) error {
+	err = heldError(v, err, code)
+	if ctx.Err() != nil { // the set was given up meanwhile
+		return err
+	}
+	e := LogEntry{ID: LogVolumeError, Text: "unexpected error flushing volume " + v.Name() + ": " + codeName(HRESULTOf(err))}
+	if code == ErrHoldWritesTimeout {
+		e.ID, e.Text = LogWritesNotHeld, "the writes of volume "+v.Name()+" cannot be held during the shadow copy creation period: "+codeName(HRESULTOf(err))
+	}
+	s.Log(s.actor, e)
+	return err
 }
 
 // heldError gives an error without a code of its own the one of the step.
@@ -87,4 +103,5 @@ func (b *BackupComponents) release() {
 			b.service.actor.Emit("vss/release", "", sim.S("volume", m.volume.Name()))
 		}
 	}
+	b.service.writeLog()
 }

@@ -102,6 +102,7 @@ const (
 var SystemProviderID = guid.MustParse("b5946137-7b9f-4925-af80-51abd60b20d5")
 
 type provider struct {
+	service *Service
 	Provider
 	ProviderInfo
 	actor *sim.Actor

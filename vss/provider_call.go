@@ -21,7 +21,7 @@ func (s *Service) RegisterProvider(p Provider, c ProviderConfig) error {
 		c.Actor = s.actor.Child(c.Name)
 	}
 	info := ProviderInfo{ID: c.ID, Name: c.Name, Type: c.Type, Version: c.Version}
-	s.providers = append(s.providers, &provider{Provider: p, ProviderInfo: info, actor: c.Actor})
+	s.providers = append(s.providers, &provider{service: s, Provider: p, ProviderInfo: info, actor: c.Actor})
 	return nil
 }
 
@@ -127,11 +127,23 @@ func (c *providerCall) wait(ctx context.Context) error {
 		return err
 	}
 	c.emitEnd(err)
+	if err != nil {
+		c.p.logFailure(c, err)
+	}
 	return c.p.translate(string(c.point), err)
 }
 
 func (c *providerCall) emitEnd(err error) {
 	c.p.actor.Emit(string(c.point)+".end", "", sim.S("provider", c.p.Name), sim.S("on", c.on), sim.S("hr", codeName(HRESULTOf(err))))
+}
+
+// logFailure notes a failed call in the event log.
+func (p *provider) logFailure(c *providerCall, err error) {
+	e := LogEntry{ID: LogProviderError, Text: "error calling " + string(c.point) + " of provider " + guid.Braced(p.ID) + " on " + c.on + ": " + codeName(HRESULTOf(err))}
+	if p.actor.Dead() {
+		e.ID, e.Text = LogProviderUnreachable, "the interface of provider "+guid.Braced(p.ID)+" cannot be reached for "+string(c.point)
+	}
+	p.service.Log(p.service.actor, e)
 }
 
 // translate makes what a provider returned into what a requester may see.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -87,7 +88,7 @@ func (s *Service) CreateBackupComponents(ctx context.Context) (*BackupComponents
 	const op = "CreateVssBackupComponents"
 	b := &BackupComponents{service: s, owner: sim.Self(ctx)}
 	err := s.actor.Call(ctx, op, func(context.Context) error {
-		if err := s.admit(op, b.owner); err != nil {
+		if err := s.admit(op, b.owner, AccessRequester); err != nil {
 			return err
 		}
 		b.sessionID = s.actor.NewID("session")
@@ -144,6 +145,17 @@ func (b *BackupComponents) facts() Facts {
 	return f
 }
 
+// checkFor is check on behalf of an actor, which must be allowed to make the call
+// at all.
+func (b *BackupComponents) checkFor(caller *sim.Actor, method string) (CallRule, error) {
+	if b.service.config.Account != nil && slices.Contains(guardedCalls, method) {
+		if err := b.service.admit(method, caller, AccessRequester); err != nil {
+			return CallRule{}, err
+		}
+	}
+	return b.check(method)
+}
+
 // check looks the call up in the table.
 func (b *BackupComponents) check(method string) (CallRule, error) {
 	if b.busy != nil {
@@ -182,8 +194,9 @@ func (r CallRule) demands() string {
 // the service, and goes on to the next phase.
 func (b *BackupComponents) call(ctx context.Context, method string, fn func(ctx context.Context) error, attrs ...sim.Attr) error {
 	kind := "requester/" + method
+	caller := b.service.caller(ctx)
 	err := b.service.actor.Call(ctx, method, func(ctx context.Context) error {
-		rule, err := b.check(method)
+		rule, err := b.checkFor(caller, method)
 		if rule.Asks {
 			b.emit(kind, attrs...)
 			kind, attrs = kind+".end", nil
@@ -203,7 +216,11 @@ func (b *BackupComponents) call(ctx context.Context, method string, fn func(ctx 
 
 // read checks the order of a call that only reads.
 func (b *BackupComponents) read(method string) error {
-	_, err := b.check(method)
+	caller := b.owner
+	if caller == b.service.actor { // ordinary code
+		caller = nil
+	}
+	_, err := b.checkFor(caller, method)
 	return err
 }
 
@@ -218,8 +235,9 @@ type operation func(base, work context.Context) error
 // start makes an asynchronous call.
 func (b *BackupComponents) start(ctx context.Context, method string, op operation) (*Async, error) {
 	var a *Async
+	caller := b.service.caller(ctx)
 	err := b.service.actor.Call(ctx, method, func(context.Context) error {
-		rule, err := b.check(method)
+		rule, err := b.checkFor(caller, method)
 		if err != nil {
 			b.emit("requester/"+method, sim.S("result", codeName(HRESULTOf(err))))
 			return err

@@ -131,6 +131,7 @@ func (x *session) expire() *delivery {
 	}
 	if frozen {
 		x.step(EventFreeze, OutcomeExpired, f)
+		x.logRejection(EventFreeze, OutcomeExpired, f)
 	}
 	if x.gets(EventAbort) {
 		return x.deliver(EventAbort)

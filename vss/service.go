@@ -52,6 +52,17 @@ type ServiceConfig struct {
 	// Account tells on whose behalf an actor acts; nil makes everybody
 	// [Administrator].
 	Account func(actor *sim.Actor) Account
+
+	// AccessControl is the registry key VSS\VssAccessControl: what accounts may
+	// do beyond, or instead of, what their kind may.
+	AccessControl map[Account]Access
+
+	// Admits tells whether a process lets callers of an account in, as its COM
+	// security settings have it. Nil stands for processes that are set up as the
+	// documentation demands: a requester lets the system, the service accounts,
+	// administrators and backup operators in, a writer the system,
+	// administrators, backup operators and its own account.
+	Admits func(process *sim.Actor, caller Account) bool
 }
 
 // Limits of the service ("IVssBackupComponents::AddToSnapshotSet", "Usage
@@ -84,6 +95,8 @@ type Service struct {
 	devices   int
 	reverts   []revert
 	resyncing bool
+	holding   bool     // the writes of a set are held
+	unwritten []logged // what waits for that to end
 }
 
 // NewService starts the service of a machine as a process of a. The system
@@ -94,6 +107,7 @@ func NewService(a *sim.Actor, c ServiceConfig) *Service {
 	}
 	s := &Service{actor: a, config: c}
 	s.providers = []*provider{{
+		service:      s,
 		Provider:     &systemProvider{service: s},
 		ProviderInfo: ProviderInfo{ID: SystemProviderID, Name: SystemProviderName, Type: ProviderSystem, Version: SystemProviderVersion},
 		actor:        a.Child("swprv"),

@@ -41,7 +41,7 @@ func (s *Service) Subscribe(w Writer, c WriterConfig) (*Subscription, error) {
 	if c.Actor == nil {
 		c.Actor = s.actor
 	}
-	if err := s.admit(op, c.Actor); err != nil {
+	if err := s.admit(op, c.Actor, AccessWriter); err != nil {
 		return nil, err
 	}
 	if err := c.complete(); err != nil {
