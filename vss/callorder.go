@@ -38,7 +38,6 @@ var (
 	choosing     = []Phase{PhaseGathered, PhaseSetStarted}
 	preparing    = []Phase{PhaseSetStarted, PhasePrepared}
 	copying      = []Phase{PhasePrepared, PhaseSnapped}
-	created      = []Phase{PhaseSnapped, PhaseCompleted, PhaseCatalogue, PhaseImported}
 	inBackup     = []Phase{PhaseBackup, PhaseGathered, PhaseSetStarted, PhasePrepared, PhaseSnapped, PhaseFailed, PhaseCompleted, PhaseAborted, PhaseCatalogue, PhaseImported}
 	beforeFiles  = []Phase{PhaseRestore, PhaseRestoreGathered, PhaseSelected}
 	selecting    = []Phase{PhaseRestoreGathered, PhaseSelected}
@@ -106,7 +105,7 @@ var bothRules = []CallRule{
 
 var catalogueRules = []CallRule{
 	{Method: "IsVolumeSupported", From: inBackup, Stays: true, Asks: true},
-	{Method: "GetSnapshotProperties", From: created, Stays: true},
+	{Method: "GetSnapshotProperties", From: inBackup, Stays: true},
 	{Method: "DeleteSnapshots", From: inBackup, Stays: true, Asks: true},
 	{Method: "BreakSnapshotSet", From: inBackup, Stays: true, Asks: true},
 	{Method: "ExposeSnapshot", From: inBackup, Stays: true},

@@ -140,8 +140,8 @@ func (s *Service) open(p *provider, id guid.GUID, device string) (fs.FS, error) 
 	return files, nil
 }
 
-// GetSnapshotProperties describes a finished shadow copy. One that is unknown, or
-// still being made, is [ErrObjectNotFound].
+// GetSnapshotProperties describes a finished shadow copy, whoever made it. One
+// that is unknown, or still being made, is [ErrObjectNotFound].
 func (b *BackupComponents) GetSnapshotProperties(id guid.GUID) (SnapshotProperties, error) {
 	const op = "GetSnapshotProperties"
 	if err := b.read(op); err != nil {

@@ -71,6 +71,9 @@ func (b *BackupComponents) create(base, work context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.recoverCopies(work); err != nil {
+		return err
+	}
 	if err := b.postSnapshot(work); err != nil {
 		return err
 	}
@@ -96,6 +99,9 @@ func (b *BackupComponents) frozen(work context.Context) error {
 	if err := b.freeze(work); err != nil {
 		return err
 	}
+	if err := b.freezeTransactions(work); err != nil {
+		return err
+	}
 	err := b.eachProvider(work, PointProviderPreCommit, func(ctx context.Context, p *provider) error {
 		return p.PreCommitSnapshots(ctx, b.setID)
 	})
@@ -111,10 +117,22 @@ func (b *BackupComponents) frozen(work context.Context) error {
 	if err != nil {
 		return err
 	}
+	return b.thaw(work)
+}
+
+// thaw lets transactions and writers go on, these in the opposite order of
+// Freeze.
+func (b *BackupComponents) thaw(work context.Context) error {
+	if err := b.thawTransactions(work); err != nil {
+		return err
+	}
 	thawing := slices.Clone(b.sessions)
 	slices.Reverse(thawing)
 	slices.SortStableFunc(thawing, func(x, y *session) int { return freezeOrder(y) - freezeOrder(x) })
-	return b.service.round(work, EventThaw, thawing)
+	if err := b.service.round(work, EventThaw, thawing); err != nil {
+		return err
+	}
+	return b.veto()
 }
 
 // freezeOrder is the turn of a writer's level in Freeze.
@@ -155,7 +173,32 @@ func (b *BackupComponents) postSnapshot(work context.Context) error {
 		m.device = b.service.nextDevice()
 	}
 	b.posting = true
-	return b.service.round(work, EventPostSnapshot, b.sessions)
+	return b.writerRound(work, EventPostSnapshot)
+}
+
+// recoverCopies lets the file systems of the copies recover, as the system does
+// when it mounts them for the writers: transactions that were open are rolled
+// back. That a failure shows as the result of DoSnapshotSet is assumed; the
+// documentation only has its code.
+func (b *BackupComponents) recoverCopies(work context.Context) error {
+	if b.context.Attributes()&AttrNoAutoRecovery != 0 {
+		return nil
+	}
+	s := b.service
+	for _, m := range b.members {
+		err := sim.AtOn(work, PointVolumeRecover, s.onVolume(m.volume))
+		if v, ok := m.volume.(RecoveringVolume); ok && err == nil && m.provider.Type == ProviderSystem {
+			err = sim.Protect(work, func() error { return v.RecoverShadow(work, m.id) })
+		}
+		switch {
+		case work.Err() != nil:
+			return work.Err()
+		case err != nil:
+			s.Log(s.actor, LogEntry{ID: LogVolumeError, Text: "unexpected error recovering the shadow copy of volume " + m.volume.Name() + ": " + codeName(HRESULTOf(err))})
+			return fail("DoSnapshotSet", m.volume.Name(), ErrAutoRecoveryFailed, "%v", err)
+		}
+	}
+	return nil
 }
 
 // awaitAborts waits for the Aborts that run beside the set.
@@ -173,6 +216,7 @@ func (b *BackupComponents) awaitAborts(ctx context.Context) error {
 // that have not had PostSnapshot are sent Abort. A set that failed before the
 // writers heard of it is no matter of theirs.
 func (b *BackupComponents) giveUp(base context.Context) {
+	_ = b.releaseTransactions(base)
 	_ = b.eachProvider(base, PointProviderAbort, func(ctx context.Context, p *provider) error {
 		return p.AbortSnapshots(ctx, b.setID)
 	})

@@ -84,12 +84,18 @@ func (b *BackupComponents) UnexposeSnapshot(ctx context.Context, id guid.GUID) e
 }
 
 // BreakSnapshotSet makes the copies of a set volumes of their own, which the
-// service forgets. Only providers that are a [Breaker] can; the system provider
-// answers [ErrProviderVeto].
+// service forgets (BreakSnapshotSet without options, BreakSnapshotSetEx with).
+// Only providers that are a [Breaker] can; the system provider answers
+// [ErrProviderVeto]. A provider that cannot give a disk its identity back makes
+// the call [ErrBreakRevertIDFailed]; options that exclude each other are
+// [ErrInvalidArg].
 func (b *BackupComponents) BreakSnapshotSet(ctx context.Context, set guid.GUID, o HardwareOptions) error {
 	const op = "BreakSnapshotSet"
 	return b.call(ctx, op, func(ctx context.Context) error {
 		s := b.service
+		if o&BreakRevertIdentityAll != 0 && o&BreakRevertIdentityNone != 0 {
+			return fail(op, "", ErrInvalidArg, "%v exclude each other", o)
+		}
 		copies, err := s.chosen(op, set, ObjectSnapshotSet)
 		if err != nil {
 			return err
@@ -113,6 +119,10 @@ func (s *Service) breakAt(ctx context.Context, p *provider, set guid.GUID, o Har
 	if !ok {
 		return fail("BreakSnapshotSet", p.Name, ErrProviderVeto, "its copies cannot be broken off")
 	}
-	return s.callProvider(ctx, providerCall{p: p, point: PointProviderBreak, on: short(set),
+	err := s.callProvider(ctx, providerCall{p: p, point: PointProviderBreak, on: short(set),
 		fn: func(ctx context.Context) error { return h.BreakSnapshotSet(ctx, set, o) }})
+	if HRESULTOf(err) == ErrCannotRevertDiskID {
+		return fail("BreakSnapshotSet", p.Name, ErrBreakRevertIDFailed, "%v", err)
+	}
+	return err
 }

@@ -46,15 +46,16 @@ const (
 // The fault points of volumes: asked by the service for its own path, a slash and
 // the volume's name without its backslash ("h1/vss/D:").
 const (
-	PointVolumeFlush sim.Point = "volume/flush"
-	PointVolumeHold  sim.Point = "volume/hold"
+	PointVolumeFlush   sim.Point = "volume/flush"
+	PointVolumeHold    sim.Point = "volume/hold"
+	PointVolumeRecover sim.Point = "volume/recover"
 )
 
 // FaultPoints lists the points that this package asks at, with outcomes worth
 // trying: those after which a requester that checks what it gets comes to an end.
 // A hang where no limit of time is set ([ServiceConfig.Windows]) is left out.
 func FaultPoints() []sim.FaultPoint {
-	return slices.Concat(writerPoints(), providerPoints(), volumePoints())
+	return slices.Concat(writerPoints(), transactionPoints(), providerPoints(), volumePoints())
 }
 
 func injected(codes ...HRESULT) []sim.Outcome {
@@ -91,6 +92,13 @@ func writerPoints() []sim.FaultPoint {
 	}
 }
 
+func transactionPoints() []sim.FaultPoint {
+	return []sim.FaultPoint{
+		{Point: PointTransactionFreeze, Doc: "transactions are not frozen in time", Outcomes: injected(ErrTransactionFreezeTimeout)},
+		{Point: PointTransactionThaw, Doc: "transactions are not thawed in time", Outcomes: injected(ErrTransactionThawTimeout)},
+	}
+}
+
 func providerPoints() []sim.FaultPoint {
 	fails := injected(ErrProviderVeto, ErrInsufficientStorage, ErrFail)
 	with := func(more ...sim.Outcome) []sim.Outcome { return slices.Concat(fails, more) }
@@ -117,5 +125,6 @@ func volumePoints() []sim.FaultPoint {
 	return []sim.FaultPoint{
 		{Point: PointVolumeFlush, Doc: "a file system is not flushed in time", Outcomes: append(injected(ErrFlushWritesTimeout), slow, hangs)},
 		{Point: PointVolumeHold, Doc: "writes cannot be held, or are held for too long", Outcomes: append(injected(ErrHoldWritesTimeout), slow, hangs)},
+		{Point: PointVolumeRecover, Doc: "a fresh copy does not recover", Outcomes: injected(ErrAutoRecoveryFailed)},
 	}
 }

@@ -51,7 +51,7 @@ func (s *Service) hold(ctx context.Context, m *member) error {
 	v := m.volume
 	limited, cancel := sim.WithTimeout(ctx, HoldTimeout)
 	defer cancel()
-	on := s.actor.Path() + "/" + strings.TrimSuffix(v.Name(), `\`)
+	on := s.onVolume(v)
 	if err := sim.AtOn(limited, PointVolumeFlush, on); err != nil {
 		return s.notHeld(ctx, v, err, ErrFlushWritesTimeout)
 	}
@@ -69,6 +69,11 @@ func (s *Service) hold(ctx context.Context, m *member) error {
 	s.holding = true
 	sim.Emit(ctx, "vss/hold", "", sim.S("volume", v.Name()))
 	return nil
+}
+
+// onVolume names a volume where faults are planned.
+func (s *Service) onVolume(v Volume) string {
+	return s.actor.Path() + "/" + strings.TrimSuffix(v.Name(), `\`)
 }
 
 // notHeld notes in the event log that a volume was not flushed or not held.

@@ -19,8 +19,8 @@ import (
 // A provider may return S_OK (nil), E_OUTOFMEMORY, E_INVALIDARG, E_ACCESSDENIED
 // and the codes [ErrBadState], [ErrObjectNotFound], [ErrInsufficientStorage],
 // [ErrVolumeNotSupported], [ErrVolumeNotSupportedByProvider],
-// [ErrMaximumNumberOfSnapshotsReached], [ErrProviderVeto] and
-// [ErrCannotRevertDiskID]. Any other error arrives as
+// [ErrMaximumNumberOfSnapshotsReached], [ErrProviderVeto],
+// [ErrCannotRevertDiskID] and [ErrRebootRequired]. Any other error arrives as
 // [ErrUnexpectedProviderError] ("Error Handling in Shadow Copy Providers"). One
 // failure fails the whole set.
 type Provider interface {

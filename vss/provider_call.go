@@ -159,12 +159,13 @@ func (p *provider) translate(op string, err error) error {
 }
 
 // legalProviderCode tells whether a provider may return h ("Error Handling in
-// Shadow Copy Providers").
+// Shadow Copy Providers"). That page does not name [ErrRebootRequired], but
+// DoSnapshotSet has it as a provider's error.
 func legalProviderCode(h HRESULT) bool {
 	switch h {
 	case ErrOutOfMemory, ErrInvalidArg, ErrAccessDenied, ErrBadState, ErrObjectNotFound, ErrInsufficientStorage,
 		ErrVolumeNotSupported, ErrVolumeNotSupportedByProvider, ErrMaximumNumberOfSnapshotsReached, ErrProviderVeto,
-		ErrCannotRevertDiskID:
+		ErrCannotRevertDiskID, ErrRebootRequired:
 		return true
 	}
 	return false

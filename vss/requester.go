@@ -69,6 +69,8 @@ type BackupComponents struct {
 	created    bool // the copies are there
 	recovery   []recovery
 	aborting   []*delivery // Aborts that run beside
+
+	transactions []TransactionManager // frozen ones
 }
 
 // A member is a volume of the set.

@@ -38,8 +38,8 @@ func (b *BackupComponents) unlock() {
 }
 
 // AddToSnapshotSet adds a volume to the set and returns the identifier of its
-// shadow copy, which the requester must remember. The volume is a root path with
-// its backslash, or \\?\Volume{GUID}\. With the null GUID the service chooses a
+// shadow copy, which the requester must remember. The volume is a root path, a
+// mounted folder, \\?\Volume{GUID}\ or a share, with its backslash at the end. With the null GUID the service chooses a
 // provider that takes the volume: hardware before software before the system's.
 //
 // It fails with [ErrInvalidArg] for a malformed name, [ErrObjectNotFound] for an
@@ -64,19 +64,16 @@ func (b *BackupComponents) AddToSnapshotSet(ctx context.Context, volume string, 
 
 func (b *BackupComponents) newMember(ctx context.Context, volume string, provider guid.GUID) (*member, error) {
 	const op = "AddToSnapshotSet"
-	if !strings.HasSuffix(volume, `\`) {
-		return nil, fail(op, volume, ErrInvalidArg, "the name does not end in a backslash")
-	}
-	v := b.service.lookupVolume(volume)
+	v, err := b.service.namedVolume(op, volume)
 	switch {
-	case v == nil:
-		return nil, fail(op, volume, ErrObjectNotFound, "no such volume")
+	case err != nil:
+		return nil, err
 	case b.member(v.ID()) != nil:
 		return nil, fail(op, volume, ErrObjectAlreadyExists, "the volume is in the set")
 	case len(b.members) >= MaxVolumesPerSet:
 		return nil, fail(op, volume, ErrMaximumNumberOfVolumesReached, "the set has %d volumes", len(b.members))
 	}
-	if err := b.checkNesting(v); err != nil {
+	if err := b.checkNesting(op, v); err != nil {
 		return nil, err
 	}
 	p, err := b.service.choose(ctx, v, provider, b.context)
@@ -106,10 +103,45 @@ func (s *Service) choose(ctx context.Context, v Volume, id guid.GUID, c Snapshot
 	return p, err
 }
 
+// namedVolume finds a volume by a name as requesters give it.
+func (s *Service) namedVolume(op, name string) (Volume, error) {
+	if v := s.lookupVolume(name); v != nil {
+		return v, nil
+	}
+	if !wellFormedVolume(name) {
+		return nil, fail(op, name, ErrInvalidArg, "the name is no root, mounted folder or share with a backslash at its end")
+	}
+	return nil, fail(op, name, ErrObjectNotFound, "no such volume")
+}
+
+// wellFormedVolume tells whether a name could be one of a volume: `C:\`,
+// `C:\mount\`, `\\?\Volume{GUID}\` or `\\server\share\`.
+func wellFormedVolume(name string) bool {
+	body, ended := strings.CutSuffix(name, `\`)
+	if !ended || strings.ContainsAny(strings.TrimPrefix(body, `\\?\`), `*?"<>|/`) {
+		return false
+	}
+	if rest, ok := cutFold(body, `\\?\Volume{`); ok {
+		id, closed := strings.CutSuffix(rest, "}")
+		_, err := guid.Parse(id)
+		return closed && err == nil
+	}
+	if rest, ok := strings.CutPrefix(body, `\\`); ok {
+		server, share, two := strings.Cut(rest, `\`)
+		return two && server != "" && share != ""
+	}
+	letter := len(body) >= 2 && body[1] == ':' && (body[0]|0x20) >= 'a' && (body[0]|0x20) <= 'z'
+	return letter && (len(body) == 2 || body[2] == '\\')
+}
+
+func cutFold(s, prefix string) (string, bool) {
+	rest := cutPrefixFold(s, prefix)
+	return rest, len(rest) < len(s)
+}
+
 // checkNesting refuses a volume on a virtual disk within a virtual disk, and one
 // together with the volume that holds its virtual disk.
-func (b *BackupComponents) checkNesting(v Volume) error {
-	const op = "AddToSnapshotSet"
+func (b *BackupComponents) checkNesting(op string, v Volume) error {
 	if outer, nested := outerVolume(v); nested {
 		if b.member(outer) != nil {
 			return fail(op, v.Name(), ErrNestedVolumeLimit, "the volume that holds its virtual disk is in the set")
@@ -146,16 +178,21 @@ func (b *BackupComponents) member(volume guid.GUID) *member {
 
 // IsVolumeSupported tells whether a provider, or with the null GUID any provider,
 // makes shadow copies of a volume in the object's context. An unknown volume is
-// [ErrObjectNotFound], an unknown provider [ErrProviderNotRegistered].
+// [ErrObjectNotFound], a malformed name [ErrInvalidArg], an unknown provider
+// [ErrProviderNotRegistered], and a volume that cannot be in the set because of
+// virtual disks [ErrNestedVolumeLimit].
 func (b *BackupComponents) IsVolumeSupported(ctx context.Context, volume string, provider guid.GUID) (bool, error) {
 	const op = "IsVolumeSupported"
 	supported := false
 	err := b.call(ctx, op, func(ctx context.Context) error {
-		v := b.service.lookupVolume(volume)
-		if v == nil {
-			return fail(op, volume, ErrObjectNotFound, "no such volume")
+		v, err := b.service.namedVolume(op, volume)
+		if err == nil {
+			err = b.checkNesting(op, v)
 		}
-		_, err := b.service.choose(ctx, v, provider, b.context)
+		if err != nil {
+			return err
+		}
+		_, err = b.service.choose(ctx, v, provider, b.context)
 		switch HRESULTOf(err) {
 		case SOK:
 			supported = true

@@ -129,7 +129,9 @@ func TestWritersThatCannotCallBack(t *testing.T) {
 	user, network := vss.OrdinaryUser, vss.NetworkService
 	both := map[vss.Account]vss.Access{user: vss.AccessBoth}
 	admin := func(admits bool) func(*sim.Actor, vss.Account) bool {
-		return func(p *sim.Actor, caller vss.Account) bool { return admits || caller == vss.LocalSystem || p.Path() != "h1/backup" }
+		return func(p *sim.Actor, caller vss.Account) bool {
+			return admits || caller == vss.LocalSystem || p.Path() != "h1/backup"
+		}
 	}
 	for _, tt := range []struct {
 		name      string

@@ -18,8 +18,8 @@ type ServiceConfig struct {
 	Machine string
 
 	// VetoFailsSet is the strict reading of a writer's veto: a writer that fails
-	// PrepareSnapshot or Freeze fails the whole set, and DoSnapshotSet ends with
-	// its code. By default the set is made, and only GatherWriterStatus tells, as
+	// PrepareSnapshot, Freeze, Thaw or PostSnapshot, or whose freeze window runs
+	// out, fails the whole set, and DoSnapshotSet ends with its code. By default the set is made, and only GatherWriterStatus tells, as
 	// "IVssBackupComponents::DoSnapshotSet" has it; other pages of the
 	// documentation can be read either way.
 	VetoFailsSet bool
@@ -46,12 +46,27 @@ type ServiceConfig struct {
 	MaxSnapshots        int
 	MaxClientAccessible int
 
+	// MinDiffArea is the room in bytes that the system provider wants for the
+	// differences of a new copy where a volume limits it ([DiffAreaVolume]). 0 wants
+	// no more than some: the volumes of models are small. Windows has 320 MB, and
+	// 32 MB on volumes below 500 MB (MinDiffAreaFileSize in "Registry Keys and
+	// Values for Backup and Restore").
+	MinDiffArea int64
+
 	// Environment expands variables in paths: "SystemRoot" gives `C:\Windows`.
 	Environment map[string]string
 
 	// Account tells on whose behalf an actor acts; nil makes everybody
 	// [Administrator].
 	Account func(actor *sim.Actor) Account
+
+	// TransactionManagers are frozen and thawed with the writers.
+	TransactionManagers []TransactionManager
+
+	// AbortAfterPostSnapshot sends Abort also to writers that have had
+	// PostSnapshot, when a requester calls AbortBackup. "CVssWriter::OnAbort" says
+	// that they get none; the page of AbortBackup can be read so that they do.
+	AbortAfterPostSnapshot bool
 
 	// AccessControl is the registry key VSS\VssAccessControl: what accounts may
 	// do beyond, or instead of, what their kind may.

@@ -96,7 +96,7 @@ func (x *session) gets(e Event) bool {
 	case e == EventBackupShutdown:
 		return x.joined
 	case e == EventAbort:
-		return x.joined && !x.aborted && !x.posted
+		return x.joined && !x.aborted && (!x.posted || x.sub.service.config.AbortAfterPostSnapshot)
 	}
 	return !x.aborted
 }

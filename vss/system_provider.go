@@ -96,7 +96,7 @@ func (p *systemProvider) EndPrepareSnapshots(ctx context.Context, set guid.GUID)
 	}
 	for _, j := range p.jobs {
 		if d, ok := j.Volume.(DiffAreaVolume); ok {
-			if used, maximum := d.DiffArea(); maximum > 0 && used >= maximum {
+			if used, maximum := d.DiffArea(); maximum > 0 && maximum-used < max(p.service.config.MinDiffArea, 1) {
 				return ErrInsufficientStorage
 			}
 		}

@@ -2,6 +2,7 @@ package vss
 
 import (
 	"context"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -154,7 +155,9 @@ type recovery struct {
 }
 
 // RecoverSet writes the copies of the recovery set over their volumes. While
-// another one does so it is [ErrResyncInProgress]; an empty set is [ErrObjectNotFound].
+// another one does so it is [ErrResyncInProgress]; an empty set is
+// [ErrObjectNotFound]. A disk that holds a volume which is not in the set is
+// [ErrUnselectedVolume], unless [RecoveryNoVolumeCheck] is given.
 func (b *BackupComponents) RecoverSet(ctx context.Context, o RecoveryOptions) error {
 	return b.run(ctx, "RecoverSet", func(_, work context.Context) error { return b.resync(work, o) })
 }
@@ -173,6 +176,11 @@ func (b *BackupComponents) resync(work context.Context, o RecoveryOptions) error
 	if len(b.recovery) == 0 {
 		return fail(op, "", ErrObjectNotFound, "no copy was chosen")
 	}
+	if o&RecoveryNoVolumeCheck == 0 {
+		if v := b.unselected(); v != nil {
+			return fail(op, v.Name(), ErrUnselectedVolume, "the volume lies on a disk that is written over")
+		}
+	}
 	s.resyncing = true
 	defer func() { s.resyncing = false }()
 	for _, r := range b.recovery {
@@ -183,6 +191,25 @@ func (b *BackupComponents) resync(work context.Context, o RecoveryOptions) error
 			}})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// unselected finds a volume that would be lost with a disk.
+func (b *BackupComponents) unselected() Volume {
+	chosen := func(v Volume) bool {
+		return slices.ContainsFunc(b.recovery, func(r recovery) bool { return r.volume.ID() == v.ID() })
+	}
+	for _, r := range b.recovery {
+		target, ok := r.volume.(DiskVolume)
+		if !ok {
+			continue
+		}
+		for _, v := range b.service.volumes {
+			if d, ok := v.(DiskVolume); ok && d.Disk() == target.Disk() && !chosen(v) {
+				return v
+			}
 		}
 	}
 	return nil

@@ -56,6 +56,23 @@ type DiffAreaVolume interface {
 	DiffArea() (used, maximum int64)
 }
 
+// A RecoveringVolume has a file system that recovers its shadow copies: it rolls
+// open transactions back while a copy of the system provider is still writable.
+// An error fails the set with [ErrAutoRecoveryFailed]. A context with
+// [AttrNoAutoRecovery] leaves the copies as they are.
+type RecoveringVolume interface {
+	Volume
+	RecoverShadow(ctx context.Context, id [16]byte) error
+}
+
+// A DiskVolume knows the disk it lies on. RecoverSet refuses with
+// [ErrUnselectedVolume] to write over a disk that holds other volumes too.
+type DiskVolume interface {
+	Volume
+	// Disk is the identity of the disk.
+	Disk() [16]byte
+}
+
 // A RevertVolume can be set back to one of its shadow copies.
 type RevertVolume interface {
 	Volume

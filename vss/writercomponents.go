@@ -153,10 +153,18 @@ func (c *WriterComponent) AddDifferencedFiles(f FileSpec, since time.Time) error
 	})
 }
 
-// AddPartialFile makes the requester back up parts of a file. Malformed ranges
-// are [ErrInvalidArg]. In PrepareBackup and PostSnapshot.
+// AddPartialFile makes the requester back up parts of a file: one that is named
+// without wildcards, at or below the path of a file set of the component. Others,
+// and malformed ranges, are [ErrInvalidArg]. In PrepareBackup and PostSnapshot.
 func (c *WriterComponent) AddPartialFile(p PartialFile) error {
-	return c.change("AddPartialFile", inBackupEvents, func(r *ComponentRecord) { r.PartialFiles = append(r.PartialFiles, p) })
+	const op = "AddPartialFile"
+	if problem := p.problem(); problem != "" {
+		return fail(op, c.r.FullPath(), ErrInvalidArg, "%s", problem)
+	}
+	if !c.holds(p.Path) {
+		return fail(op, c.r.FullPath(), ErrInvalidArg, "%s is not below a path of the component", p.Path)
+	}
+	return c.change(op, inBackupEvents, func(r *ComponentRecord) { r.PartialFiles = append(r.PartialFiles, p) })
 }
 
 // SetRestoreTarget says where the component set goes. In PreRestore.
@@ -169,8 +177,13 @@ func (c *WriterComponent) SetRestoreTarget(t RestoreTarget) error {
 }
 
 // AddDirectedTarget sends parts of a file to parts of another; the requester
-// heeds it if the target is [TargetDirected]. In PreRestore.
+// heeds it if the target is [TargetDirected]. Both files are named without
+// wildcards, and may be the same; their ranges match in number and length, else
+// it is [ErrInvalidArg]. In PreRestore.
 func (c *WriterComponent) AddDirectedTarget(t DirectedTarget) error {
+	if problem := t.problem(); problem != "" {
+		return fail("AddDirectedTarget", c.r.FullPath(), ErrInvalidArg, "%s", problem)
+	}
 	return c.change("AddDirectedTarget", inRestoreEvents, func(r *ComponentRecord) { r.DirectedTargets = append(r.DirectedTargets, t) })
 }
 

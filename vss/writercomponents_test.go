@@ -40,7 +40,10 @@ func TestWriterEditWindows(t *testing.T) {
 				{"AddPartialFile", backup, c.AddPartialFile(vss.PartialFile{FilePart: vss.FilePart{Path: `C:\B`, Name: "log", Ranges: "0:10"}})},
 				{"SetRestoreMetadata", backup | restore, c.SetRestoreMetadata([]byte("r"))},
 				{"SetRestoreTarget", restore, c.SetRestoreTarget(vss.TargetOriginalLocation)},
-				{"AddDirectedTarget", restore, c.AddDirectedTarget(vss.DirectedTarget{})},
+				{"AddDirectedTarget", restore, c.AddDirectedTarget(vss.DirectedTarget{
+					Source:      vss.FilePart{Path: `C:\B`, Name: "log", Ranges: "0:10"},
+					Destination: vss.FilePart{Path: `D:\B`, Name: "log", Ranges: "20:10"},
+				})},
 				{"SetFailure", failable, c.SetFailure(vss.ComponentFailure{Code: vss.SOK})},
 			} {
 				if ok := try.needs&open != 0; ok != (try.err == nil) || !ok && !errors.Is(try.err, vss.ErrBadState) {
