@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -26,12 +27,40 @@ type Backup struct {
 	// any of their writer is, are the requester's business.
 	Select func(w *vss.WriterMetadata, c *vss.ComponentInfo) bool
 
+	// Selection, if set, leaves only what it names; Select is asked about that.
+	Selection *Selection
+
 	Type    vss.BackupType      // full if undefined
 	Context vss.SnapshotContext // kind of shadow copies and further attributes
 
 	// Environment holds the variables that paths of writers may name: those of
 	// the machine, as in vss.ServiceConfig.
 	Environment map[string]string
+
+	// Previous is the target of the backup that an incremental or differential
+	// one builds on. The writers get the stamps that they put into it: for an
+	// incremental backup it is the last full or incremental one, for a
+	// differential one the last full one.
+	Previous fs.FS
+
+	// Options are the writer-defined options of a component, "" for none.
+	Options func(w *vss.WriterMetadata, c *vss.ComponentInfo) string
+
+	// WholeFiles has the writers know that parts of files cannot be backed up.
+	WholeFiles bool
+
+	// BootableSystemState says that a bootable system state is backed up.
+	BootableSystemState bool
+
+	// SnapshotOnly makes the shadow copies and copies no files. Target is not
+	// used; the writers hear that nothing was backed up.
+	SnapshotOnly bool
+
+	// LeaveIncomplete ends the backup without BackupComplete, so that a writer
+	// does not take it for its history.
+	LeaveIncomplete bool
+
+	through func(client) client
 }
 
 // A Result is what a backup did.
@@ -94,22 +123,27 @@ func inProcess(ctx context.Context, s *vss.Service, name string, fn func(ctx con
 // A job is a backup that runs.
 type job struct {
 	*Backup
-	bc       *vss.BackupComponents
+	bc       client
 	places   *places
 	typ      vss.BackupType
 	metadata []*vss.WriterMetadata
 	chosen   []*chosen
+	base     base
 	writers  instances
 	made     Result
 	result   *Result // made, when the backup is whole
 }
 
 func (j *job) run(ctx context.Context) error {
-	bc, err := j.Service.CreateBackupComponents(ctx)
+	base, err := loadBase(j.Previous)
 	if err != nil {
-		return phase("CreateBackupComponents", "", err)
+		return err
 	}
-	j.bc, j.places, j.writers = bc, newPlaces(j.Service, j.Environment), make(instances)
+	bc, err := connect(ctx, j.Service, j.through)
+	if err != nil {
+		return err
+	}
+	j.bc, j.base, j.places, j.writers = bc, base, newPlaces(j.Service, j.Environment), make(instances)
 	err = j.all(ctx)
 	if err != nil && bc.Phase() != vss.PhaseNew {
 		err = also(err, phase("AbortBackup", "", bc.AbortBackup(context.WithoutCancel(ctx))))
@@ -132,7 +166,11 @@ func also(err, further error) error {
 }
 
 func (j *job) all(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{j.initialize, j.choose, j.prepare, j.snapshot, j.begin, j.copy, j.complete, j.save} {
+	steps := []func(context.Context) error{j.initialize, j.choose, j.prepare, j.snapshot, j.begin, j.copy, j.complete, j.save}
+	if j.SnapshotOnly {
+		steps = []func(context.Context) error{j.initialize, j.choose, j.prepare, j.snapshot, j.complete}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -151,7 +189,9 @@ func (j *job) initialize(ctx context.Context) error {
 			return j.bc.SetContext(ctx, j.Context)
 		},
 		func() error {
-			return j.bc.SetBackupState(ctx, vss.BackupState{SelectComponents: true, Type: j.typ})
+			return j.bc.SetBackupState(ctx, vss.BackupState{
+				SelectComponents: true, BootableSystemState: j.BootableSystemState, Type: j.typ, PartialFileSupport: !j.WholeFiles,
+			})
 		},
 		func() error { return j.bc.GatherWriterMetadata(ctx) },
 	)
@@ -198,23 +238,27 @@ func (j *job) snapshot(ctx context.Context) error {
 		p, err := j.bc.GetSnapshotProperties(v.Snapshot)
 		if err == nil {
 			v.Device = p.DeviceObject
-			v.shadow, err = j.Service.Open(v.Device)
+			v.shadow, err = j.bc.Open(v.Device)
 		}
 		if err != nil {
 			return phase("GetSnapshotProperties", v.Name, err)
 		}
 		j.made.Volumes = append(j.made.Volumes, v.Volume)
 	}
-	return nil
+	return j.refine()
 }
 
 // complete says which components were copied, and has the writers finish.
 func (j *job) complete(ctx context.Context) error {
 	for _, c := range j.chosen {
-		if err := j.bc.SetBackupSucceeded(ctx, c.ComponentChoice, true); err != nil {
+		if err := j.bc.SetBackupSucceeded(ctx, c.ComponentChoice, !j.SnapshotOnly); err != nil {
 			return phase("SetBackupSucceeded", c.FullPath(), err)
 		}
 		j.made.Components = append(j.made.Components, c.Component)
+	}
+	if j.LeaveIncomplete {
+		j.made.Writers = statuses(j.bc)
+		return nil
 	}
 	if err := j.bc.BackupComplete(ctx); err != nil {
 		return phase("BackupComplete", "", err)

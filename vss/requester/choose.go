@@ -10,30 +10,41 @@ import (
 // A chosen component, with everything that comes along with it.
 type chosen struct {
 	Component
-	sets     []source
-	excludes []vss.FileSpec // of its writer
+	typ       vss.BackupType // what the writer takes the backup for
+	sets      []source
+	excludes  []vss.FileSpec         // of its writer
+	partial   []vss.PartialFile      // what the writer said when the copies were made
+	differing []vss.DifferencedFiles // the same
 }
 
 // A source is a file set that is in the backup, its paths in their one form, and
 // the volume to read it from.
 type source struct {
 	vss.FileSet
-	on *place
+	words  vss.FileSpec // the writer's
+	on     *place
+	needed bool // in a backup of this type
 }
 
 // choose adds the components that are to be in the backup.
 func (j *job) choose(ctx context.Context) error {
 	n, err := j.bc.GetWriterMetadataCount()
+	for i := range n {
+		m, e := j.bc.GetWriterMetadata(i)
+		if e != nil {
+			return phase("AddComponent", "", e)
+		}
+		j.metadata = append(j.metadata, m)
+	}
 	if err != nil {
 		return phase("AddComponent", "", err)
 	}
-	for i := range n {
-		m, err := j.bc.GetWriterMetadata(i)
-		if err != nil {
-			return phase("AddComponent", "", err)
-		}
-		j.metadata = append(j.metadata, m)
-		if err := j.chooseOf(ctx, m); err != nil {
+	plan, err := j.selectAll()
+	if err != nil {
+		return err
+	}
+	for i, m := range j.metadata {
+		if err := j.add(ctx, m, plan[i]); err != nil {
 			return err
 		}
 	}
@@ -43,28 +54,38 @@ func (j *job) choose(ctx context.Context) error {
 	return nil
 }
 
-// chooseOf adds components of a writer.
-func (j *job) chooseOf(ctx context.Context, m *vss.WriterMetadata) error {
-	tree := vss.NewComponentTree(m.Components)
-	keys := tree.Everything()
-	if j.Select != nil {
-		var err error
-		if keys, err = tree.Choose(j.wanted(m, tree)...); err != nil {
-			return phase("AddComponent", m.Identity.FriendlyName, err)
-		}
-	}
+// add adds components of a writer.
+func (j *job) add(ctx context.Context, m *vss.WriterMetadata, plan *writerPlan) error {
 	excludes := j.places.excludes(m)
-	for _, key := range keys {
+	for _, key := range plan.keys {
 		info := m.Component(key)
-		c := &chosen{excludes: excludes, Component: component(m, info, tree)}
+		c := &chosen{excludes: excludes, typ: m.Schema.Effective(j.typ), Component: component(m, info, plan.tree)}
 		if err := j.addSources(c, m); err != nil {
 			return err
 		}
 		if err := j.bc.AddComponent(ctx, c.ComponentChoice); err != nil {
 			return phase("AddComponent", c.FullPath(), err)
 		}
+		if err := j.describe(ctx, c, m, info); err != nil {
+			return err
+		}
 		j.writers[c.InstanceID] = true
 		j.chosen = append(j.chosen, c)
+	}
+	return nil
+}
+
+// describe tells the writer what it is to know of a component before the backup.
+func (j *job) describe(ctx context.Context, c *chosen, m *vss.WriterMetadata, info *vss.ComponentInfo) error {
+	if j.Options != nil {
+		if options := j.Options(m, info); options != "" {
+			if err := j.bc.SetBackupOptions(ctx, c.ComponentChoice, options); err != nil {
+				return phase("SetBackupOptions", c.FullPath(), err)
+			}
+		}
+	}
+	if stamp := j.base.stampOf(m, c.ComponentKey); stamp != "" {
+		return phase("SetPreviousBackupStamp", c.FullPath(), j.bc.SetPreviousBackupStamp(ctx, c.ComponentChoice, stamp))
 	}
 	return nil
 }
@@ -92,36 +113,29 @@ func (c *Component) infos(m *vss.WriterMetadata, visit func(*vss.ComponentInfo) 
 	return err
 }
 
-// addSources lists the file sets that a backup of this type needs. A volume that
-// the service does not know is found out here, while nothing has begun.
+// addSources lists the file sets of a component, and marks the volumes that a
+// backup of its type may read. A volume that the service does not know is found
+// out here, while nothing has begun.
 func (j *job) addSources(c *chosen, m *vss.WriterMetadata) error {
-	typ := m.Schema.Effective(j.typ)
 	return c.infos(m, func(info *vss.ComponentInfo) error {
 		for set := range info.FileSets() {
-			if !set.Mask.BackupRequired(typ) {
-				continue
-			}
-			s := source{FileSet: j.places.fileSet(*set)}
-			if s.on = j.places.volumeOf(s.Source().Path); s.on == nil {
+			s := source{FileSet: j.places.fileSet(*set), words: set.FileSpec}
+			s.needed = set.Mask.BackupRequired(c.typ)
+			if s.on = j.places.volumeOf(s.Source().Path); s.on == nil && s.needed {
 				err := fmt.Errorf("%w: %s is not on a volume of this machine", vss.ErrObjectNotFound, set.Source())
 				return phase("AddComponent", info.FullPath(), err)
 			}
-			s.on.inSet = true
+			if s.on != nil && (s.needed || c.mayAdd(m)) {
+				s.on.inSet = true
+			}
 			c.sets = append(c.sets, s)
 		}
 		return nil
 	})
 }
 
-// wanted asks about every component that can be chosen.
-func (j *job) wanted(m *vss.WriterMetadata, tree *vss.ComponentTree) []vss.ComponentKey {
-	var keys []vss.ComponentKey
-	for i := range m.Components {
-		c := &m.Components[i]
-		rule, _ := tree.Inclusion(c.ComponentKey)
-		if (rule == vss.MayAdd || rule == vss.MayAddAlone) && j.Select(m, c) {
-			keys = append(keys, c.ComponentKey)
-		}
-	}
-	return keys
+// mayAdd tells whether the writer may yet name files of sets that a backup of the
+// type does not need as they are: those that changed.
+func (c *chosen) mayAdd(m *vss.WriterMetadata) bool {
+	return m.Schema&vss.SchemaLastModify != 0 && (c.typ == vss.BackupIncremental || c.typ == vss.BackupDifferential)
 }

@@ -27,6 +27,7 @@ func FaultPoints() []sim.FaultPoint {
 // A copier copies files into the target, each one once, however many components
 // have it.
 type copier struct {
+	job  *job
 	to   *tree
 	done map[string]bool // by folded name
 }
@@ -34,13 +35,11 @@ type copier struct {
 // copy copies the files of the chosen components out of the shadow copies. Which
 // files there are is seen only now.
 func (j *job) copy(ctx context.Context) error {
-	c := &copier{to: newTree(j.Target), done: make(map[string]bool)}
+	c := &copier{to: newTree(j.Target), done: make(map[string]bool), job: j}
 	c.to.fresh = true
 	for _, comp := range j.chosen {
-		for i := range comp.sets {
-			if err := c.set(ctx, comp, &comp.sets[i]); err != nil {
-				return err
-			}
+		if err := c.component(ctx, comp); err != nil {
+			return err
 		}
 		j.made.Files += comp.Files
 		j.made.Bytes += comp.Bytes
@@ -48,39 +47,81 @@ func (j *job) copy(ctx context.Context) error {
 	return nil
 }
 
-// set copies the files of one file set.
-func (c *copier) set(ctx context.Context, comp *chosen, set *source) error {
-	found, err := vss.ExpandFileSet(set.on.shadow, set.on.Name, set.FileSet, vss.ExpandOptions{Excludes: comp.excludes})
-	if err != nil {
-		return phase("copy", set.FileSpec.String(), err)
-	}
-	for _, f := range found {
-		name, err := fileName(f.Path)
-		if err != nil {
-			return phase("copy", f.Path, err)
+// component copies the files of a component: those that the writer says have
+// changed, exactly the ranges that it names, and of the other file sets all files
+// where the type of the backup demands it ("Requester Role in VSS Incremental and
+// Differential Backups").
+func (c *copier) component(ctx context.Context, comp *chosen) error {
+	settled := make(map[string]bool) // by folded path
+	for i := range comp.differing {
+		if err := c.differing(ctx, comp, &comp.differing[i], settled); err != nil {
+			return err
 		}
-		key := fold(name)
-		if c.done[key] {
+	}
+	for i := range comp.partial {
+		if err := c.partial(ctx, comp, &comp.partial[i], settled); err != nil {
+			return err
+		}
+	}
+	for i := range comp.sets {
+		if !comp.sets[i].needed {
 			continue
 		}
-		c.done[key] = true
-		n, err := c.file(ctx, set, f, FilesName+"/"+name)
-		if err != nil {
-			return phase("copy", f.Path, err)
+		if err := c.set(ctx, comp, &comp.sets[i], settled); err != nil {
+			return err
 		}
-		comp.Files++
-		comp.Bytes += n
 	}
 	return nil
 }
 
-func (c *copier) file(ctx context.Context, set *source, f vss.FoundFile, to string) (int64, error) {
-	if err := sim.At(ctx, FaultCopy); err != nil {
-		return 0, err
+// expand lists the files of a file set in the shadow copy.
+func (set *source) expand(comp *chosen) ([]vss.FoundFile, error) {
+	found, err := vss.ExpandFileSet(set.on.shadow, set.on.Name, set.FileSet, vss.ExpandOptions{Excludes: comp.excludes})
+	return found, phase("copy", set.FileSpec.String(), err)
+}
+
+// set copies the files of one file set that are not settled otherwise.
+func (c *copier) set(ctx context.Context, comp *chosen, set *source, settled map[string]bool) error {
+	found, err := set.expand(comp)
+	if err != nil {
+		return err
 	}
-	n, err := c.to.put(to, set.on.shadow, f)
+	for _, f := range found {
+		if settled[fold(f.Path)] {
+			continue
+		}
+		if err := c.whole(ctx, comp, set, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole copies a file, if no other component has.
+func (c *copier) whole(ctx context.Context, comp *chosen, set *source, f vss.FoundFile) error {
+	return c.file(ctx, comp, f.Path, func(to string) (int64, error) { return c.to.put(to, set.on.shadow, f) })
+}
+
+// file brings a file into the target by means of put.
+func (c *copier) file(ctx context.Context, comp *chosen, path string, put func(to string) (int64, error)) error {
+	name, err := fileName(path)
+	if err != nil {
+		return phase("copy", path, err)
+	}
+	key := fold(name)
+	if c.done[key] {
+		return nil
+	}
+	c.done[key] = true
+	n, err := int64(0), sim.At(ctx, FaultCopy)
 	if err == nil {
-		sim.Emit(ctx, "requester/copy", "", sim.S("file", f.Path), sim.N("bytes", n))
+		n, err = put(FilesName + "/" + name)
 	}
-	return n, err
+	if err != nil {
+		return phase("copy", path, err)
+	}
+	sim.Emit(ctx, "requester/copy", "", sim.S("file", path), sim.N("bytes", n))
+	comp.Files++
+	comp.Bytes += n
+	return nil
 }

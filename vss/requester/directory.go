@@ -5,10 +5,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // A Directory is a directory of the computer the program runs on, as [Files].
-// Nothing outside of it is reached, whatever links it holds.
+// Nothing outside of it is reached, whatever links it holds. Of a file's metadata
+// it keeps the time of modification and whether it is read-only.
 type Directory struct{ root *os.Root }
 
 var _ Files = (*Directory)(nil)
@@ -59,4 +61,23 @@ func (d *Directory) Remove(name string) error { return d.root.Remove(filepath.Fr
 // Rename gives a file or directory another name.
 func (d *Directory) Rename(old, new string) error {
 	return d.root.Rename(filepath.FromSlash(old), filepath.FromSlash(new))
+}
+
+// SetMetadata sets the time of modification, unless it is zero, and makes a file
+// read-only or writable.
+func (d *Directory) SetMetadata(name string, _, modified time.Time, attributes uint32) error {
+	name = filepath.FromSlash(name)
+	mode := fs.FileMode(0o666)
+	if attributes&attributeReadOnly != 0 {
+		mode = 0o444
+	}
+	if info, err := d.root.Stat(name); err == nil && info.IsDir() {
+		mode |= 0o333
+	}
+	if !modified.IsZero() {
+		if err := d.root.Chtimes(name, modified, modified); err != nil {
+			return err
+		}
+	}
+	return d.root.Chmod(name, mode)
 }

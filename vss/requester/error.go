@@ -65,6 +65,14 @@ var (
 	// one that does not know a component of the backup.
 	ErrNoMetadata = errors.New("the backup has no metadata document of the writer")
 
+	// ErrDependency is a component that is of no use without one of another
+	// writer that is not there.
+	ErrDependency = errors.New("a component that it depends on is not there")
+
+	// ErrNotAChain is a list of backups of which one does not build on those
+	// before it.
+	ErrNotAChain = errors.New("the backups do not build on each other")
+
 	// ErrNotATarget is a target with files in it that no backup has left there.
 	ErrNotATarget = errors.New("the target holds files of something else")
 )
@@ -92,7 +100,7 @@ type instances map[guid.GUID]bool
 
 // check asks for the status of the writers, and fails if one of the instances has
 // failed: an operation that ended well says nothing about them.
-func check(ctx context.Context, bc *vss.BackupComponents, name string, who instances) error {
+func check(ctx context.Context, bc client, name string, who instances) error {
 	if err := bc.GatherWriterStatus(ctx); err != nil {
 		return phase(name, "", err)
 	}
@@ -102,12 +110,12 @@ func check(ctx context.Context, bc *vss.BackupComponents, name string, who insta
 	return nil
 }
 
-func failed(bc *vss.BackupComponents, who instances) []vss.WriterStatus {
+func failed(bc client, who instances) []vss.WriterStatus {
 	return slices.DeleteFunc(statuses(bc), func(st vss.WriterStatus) bool { return st.Err() == nil || !who[st.InstanceID] })
 }
 
 // statuses lists what was gathered; nothing if nothing was.
-func statuses(bc *vss.BackupComponents) []vss.WriterStatus {
+func statuses(bc client) []vss.WriterStatus {
 	n, _ := bc.GetWriterStatusCount()
 	var out []vss.WriterStatus
 	for i := range n {

@@ -12,8 +12,8 @@ import (
 )
 
 // Memory is a tree of files in memory, as [Files]. Runs of zeros take no room.
-// The zero Memory is empty and ready. It keeps no times and no attributes, and
-// names are case-sensitive.
+// The zero Memory is empty and ready. It keeps the times and attributes that it is
+// told, and names are case-sensitive.
 type Memory struct{ root node }
 
 var (
@@ -30,6 +30,9 @@ type node struct {
 	kids   map[string]*node // of a directory
 	size   int64            // of a file
 	pages  map[int64][]byte // of a file; what is not there is zero, also at a page's end
+
+	created, modified time.Time
+	attributes        uint32
 }
 
 const pageSize = 1 << 16
@@ -125,6 +128,23 @@ func (m *Memory) Rename(old, new string) error {
 		return err
 	}
 	m.take(old)
+	return nil
+}
+
+// SetMetadata gives a file or directory times and attributes, with the numbers of
+// Windows. A zero time is left as it stands.
+func (m *Memory) SetMetadata(name string, created, modified time.Time, attributes uint32) error {
+	n := m.node(name)
+	if n == nil {
+		return &fs.PathError{Op: "setmetadata", Path: name, Err: fs.ErrNotExist}
+	}
+	if !created.IsZero() {
+		n.created = created
+	}
+	if !modified.IsZero() {
+		n.modified = modified
+	}
+	n.attributes = attributes
 	return nil
 }
 
@@ -377,9 +397,11 @@ type memoryInfo struct {
 	n    *node
 }
 
-func (i memoryInfo) Name() string       { return i.name }
-func (i memoryInfo) Size() int64        { return i.n.size }
-func (i memoryInfo) Mode() fs.FileMode  { return i.n.mode }
-func (i memoryInfo) ModTime() time.Time { return time.Time{} }
-func (i memoryInfo) IsDir() bool        { return i.n.mode.IsDir() }
-func (i memoryInfo) Sys() any           { return nil }
+func (i memoryInfo) Name() string           { return i.name }
+func (i memoryInfo) Size() int64            { return i.n.size }
+func (i memoryInfo) Mode() fs.FileMode      { return i.n.mode }
+func (i memoryInfo) ModTime() time.Time     { return i.n.modified }
+func (i memoryInfo) Created() time.Time     { return i.n.created }
+func (i memoryInfo) FileAttributes() uint32 { return i.n.attributes }
+func (i memoryInfo) IsDir() bool            { return i.n.mode.IsDir() }
+func (i memoryInfo) Sys() any               { return nil }

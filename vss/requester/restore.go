@@ -1,6 +1,7 @@
 package requester
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -20,6 +21,30 @@ type Restore struct {
 	// Select chooses among the components of the backup; all of them if nil.
 	Select func(w *vss.WriterMetadata, c *vss.ComponentInfo) bool
 
+	// Selection, if set, leaves only what it names; Select is asked about that.
+	// A component that came along with another one, if it is selectable for
+	// restore, is then restored without the rest.
+	Selection *Selection
+
+	// Subcomponents chooses components that came along with others and are
+	// selectable for restore. Where one is chosen, only it and what lies below is
+	// restored of the whole.
+	Subcomponents func(w *vss.WriterMetadata, c *vss.ComponentInfo) bool
+
+	// Type is the kind of restore; by copy if undefined.
+	Type vss.RestoreType
+
+	// AdditionalRestores tells the writers that the next backup of a chain
+	// follows, so that they must not recover yet; see [Restore.RunChain].
+	AdditionalRestores bool
+
+	// Options are what the writer is told about a component.
+	Options func(w *vss.WriterMetadata, c *vss.ComponentInfo) ComponentOptions
+
+	// RangesDirectory is where files of ranges go; by default each goes where it
+	// was.
+	RangesDirectory string
+
 	// NewTarget sends the files of a file set to another directory. The writer
 	// must support it.
 	NewTarget func(w *vss.WriterMetadata, c *vss.ComponentInfo, set vss.FileSet) (dir string, ok bool)
@@ -27,6 +52,19 @@ type Restore struct {
 	// Environment holds the variables that paths of writers may name, with the
 	// values they had in the backup.
 	Environment map[string]string
+
+	through func(client) client
+}
+
+// ComponentOptions are what a restore tells a writer about a component. All but
+// Options need a writer that says in its schema that it knows them.
+type ComponentOptions struct {
+	Options          string // as [vss.ParseRestoreOptions] reads them, or in the writer's own form
+	Authoritative    bool
+	RollForward      vss.RollForwardType
+	RollForwardPoint string
+	Name             string    // a new name for the component
+	Instance         guid.GUID // the running instance of the writer to restore to
 }
 
 // A Report is what a restore did.
@@ -64,7 +102,8 @@ func (r *Restore) Run(ctx context.Context) (*Report, error) {
 // A restoreJob is a restore that runs.
 type restoreJob struct {
 	*Restore
-	bc      *vss.BackupComponents
+	bc      client
+	doc     *vss.BackupComponentsDocument // as it was stored
 	places  *places
 	items   []*item
 	writers instances // running ones that take part
@@ -79,6 +118,12 @@ type item struct {
 	excludes []vss.FileSpec
 	instance guid.GUID // the running writer that takes part; null if none does
 	target   vss.RestoreTarget
+	parts    []*vss.ComponentInfo // what is restored: the component and its members, or some of these
+	typ      vss.BackupType       // what the writer took the backup for
+	stored   *vss.ComponentRecord // as it was backed up
+	directed []vss.DirectedTarget
+
+	subcomponents []vss.ComponentKey // restored without the rest
 }
 
 // A destination is a file set that is restored, its paths in their one form.
@@ -86,21 +131,28 @@ type destination struct {
 	vss.FileSet
 	spec      vss.FileSpec // in the writer's words
 	newTarget string       // where the requester sends it
+	optional  bool         // the backup need not hold its files
 }
 
 func (j *restoreJob) run(ctx context.Context) error {
-	document, err := j.Source.Open(DocumentName)
+	xml, err := fs.ReadFile(j.Source, DocumentName)
 	if err != nil {
 		return phase("load", DocumentName, err)
 	}
-	defer func() { _ = document.Close() }()
-	bc, err := j.Service.CreateBackupComponents(ctx)
+	bc, err := connect(ctx, j.Service, j.through)
 	if err != nil {
-		return phase("CreateBackupComponents", "", err)
+		return err
 	}
 	j.bc, j.places, j.writers = bc, newPlaces(j.Service, j.Environment), make(instances)
 	err = inOrder("Initialize",
-		func() error { return bc.InitializeForRestore(ctx, document) },
+		func() error { return bc.InitializeForRestore(ctx, bytes.NewReader(xml)) },
+		func() (err error) { j.doc, err = vss.ReadBackupComponents(bytes.NewReader(xml)); return err },
+		func() error {
+			if j.Type == vss.RestoreUndefined {
+				return nil
+			}
+			return bc.SetRestoreState(ctx, j.Type)
+		},
 		func() error { return bc.GatherWriterMetadata(ctx) },
 	)
 	if err == nil {
@@ -119,6 +171,9 @@ func (j *restoreJob) all(ctx context.Context) error {
 	j.putBack(ctx)
 	after := context.WithoutCancel(ctx) // the writers hear how it went in any case
 	err := j.tell(after)
+	if err == nil {
+		err = j.tellRanges(after)
+	}
 	if err == nil {
 		err = j.postRestore(after)
 	}

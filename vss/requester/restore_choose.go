@@ -3,6 +3,7 @@ package requester
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -22,6 +23,7 @@ func (j *restoreJob) choose(ctx context.Context) error {
 	if err != nil {
 		return phase("SetSelectedForRestore", "", err)
 	}
+	var items []*item
 	for i := range n {
 		w, err := j.bc.GetWriterComponents(i)
 		if err != nil {
@@ -31,7 +33,18 @@ func (j *restoreJob) choose(ctx context.Context) error {
 		if m == nil || m.Identity.WriterID != w.WriterID {
 			return phase("load", guid.String(w.WriterID), ErrNoMetadata)
 		}
-		if err := j.chooseOf(ctx, m, w, standsFor(w, running)); err != nil {
+		list, err := j.chooseOf(m, w, standsFor(w, running))
+		if err != nil {
+			return err
+		}
+		items = append(items, list...)
+	}
+	pullInItems(items)
+	for _, it := range items {
+		if len(it.parts) == 0 {
+			continue
+		}
+		if err := j.add(ctx, it); err != nil {
 			return err
 		}
 	}
@@ -79,55 +92,194 @@ func standsFor(w *vss.WriterRecord, running []*vss.WriterMetadata) guid.GUID {
 	return first
 }
 
-// chooseOf selects components of a stored writer, which the instance, if it is
-// not null, stands for.
-func (j *restoreJob) chooseOf(ctx context.Context, m *vss.WriterMetadata, w *vss.WriterRecord, instance guid.GUID) error {
+// chooseOf lists the components of a stored writer that are wanted; the instance,
+// if it is not null, stands for it.
+func (j *restoreJob) chooseOf(m *vss.WriterMetadata, w *vss.WriterRecord, instance guid.GUID) ([]*item, error) {
 	tree := vss.NewComponentTree(m.Components)
 	excludes := j.places.excludes(m)
 	if m.Restore == nil || m.Restore.WriterRestore == vss.WriterRestoreNever {
 		instance = guid.GUID{}
 	}
+	var items []*item
 	for _, r := range w.Components {
 		info := m.Component(r.ComponentKey)
 		if info == nil {
-			return phase("load", r.FullPath(), ErrNoMetadata)
+			return nil, phase("load", r.FullPath(), ErrNoMetadata)
 		}
-		if j.Select != nil && !j.Select(m, info) {
-			continue
-		}
-		it := &item{writer: m, excludes: excludes, instance: instance}
+		it := &item{writer: m, excludes: excludes, instance: instance, typ: m.Schema.Effective(j.doc.BackupType), stored: r}
 		it.Component, it.Status = component(m, info, tree), vss.FilesNone
-		if err := j.add(ctx, it); err != nil {
-			return err
+		j.choosePart(it, info)
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// choosePart decides what of a component is restored: all of it, some components
+// that came along with it, or nothing.
+func (j *restoreJob) choosePart(it *item, info *vss.ComponentInfo) {
+	subs := j.subcomponents(it)
+	whole := (j.Select == nil || j.Select(it.writer, info)) && j.Selection.names(it.WriterID, it.ComponentKey)
+	switch {
+	case len(subs) > 0 && (j.Select == nil || j.Select(it.writer, info)):
+		it.subcomponents = subs
+		for _, sub := range subs {
+			it.parts = append(it.parts, it.writer.Component(sub))
+			for i := range it.writer.Components {
+				if c := &it.writer.Components[i]; c.IsDescendantOf(sub) {
+					it.parts = append(it.parts, c)
+				}
+			}
+		}
+	case whole:
+		it.takeAll()
+	}
+}
+
+// takeAll restores the component with all that came along with it.
+func (it *item) takeAll() {
+	it.subcomponents, it.parts = nil, nil
+	_ = it.infos(it.writer, func(info *vss.ComponentInfo) error {
+		it.parts = append(it.parts, info)
+		return nil
+	})
+}
+
+// subcomponents lists the members that are wanted by themselves.
+func (j *restoreJob) subcomponents(it *item) []vss.ComponentKey {
+	var subs []vss.ComponentKey
+	for _, key := range it.Members {
+		info := it.writer.Component(key)
+		byName := j.Selection != nil && !j.Selection.names(it.WriterID, it.ComponentKey) && j.Selection.names(it.WriterID, key)
+		if info != nil && info.SelectableForRestore && (byName || j.Subcomponents != nil && j.Subcomponents(it.writer, info)) {
+			subs = append(subs, key)
 		}
 	}
-	return nil
+	return subs
+}
+
+// pullInItems restores what the wanted components depend on as well, as far as the
+// backup has it.
+func pullInItems(items []*item) {
+	for more := true; more; {
+		more = false
+		for _, it := range items {
+			for _, part := range it.parts {
+				for _, d := range part.Dependencies {
+					more = satisfyItem(items, d) || more
+				}
+			}
+		}
+	}
+}
+
+func satisfyItem(items []*item, d vss.Dependency) (more bool) {
+	if d.Remote() {
+		return false
+	}
+	for _, it := range items {
+		if it.WriterID != d.WriterID || !it.Same(d.ComponentKey) && !slices.ContainsFunc(it.Members, d.ComponentKey.Same) {
+			continue
+		}
+		if !slices.ContainsFunc(it.parts, func(c *vss.ComponentInfo) bool { return c.Same(d.ComponentKey) }) {
+			it.takeAll()
+			return true
+		}
+	}
+	return false
 }
 
 // add tells the service of a choice, and of new places for its files.
 func (j *restoreJob) add(ctx context.Context, it *item) error {
-	if it.takesPart() {
-		err := j.bc.SetSelectedForRestore(ctx, it.ComponentChoice, true)
-		if errors.Is(err, vss.ErrObjectNotFound) {
-			it.instance = guid.GUID{}
-		} else if err != nil {
-			return phase("SetSelectedForRestore", it.FullPath(), err)
-		}
+	if err := j.selectItem(ctx, it); err != nil {
+		return err
 	}
 	if it.takesPart() {
 		j.writers[it.instance] = true
 	}
 	j.items = append(j.items, it)
-	return it.infos(it.writer, func(info *vss.ComponentInfo) error {
+	for _, info := range it.parts {
 		for set := range info.FileSets() {
-			d := &destination{FileSet: j.places.fileSet(*set), spec: set.FileSpec}
+			d := &destination{FileSet: j.places.fileSet(*set), spec: set.FileSpec, optional: !set.Mask.BackupRequired(it.typ)}
 			it.sets = append(it.sets, d)
 			if err := j.redirect(ctx, it, info, d, *set); err != nil {
 				return phase("AddNewTarget", info.FullPath(), err)
 			}
 		}
+	}
+	j.addChanged(it)
+	return nil
+}
+
+// addChanged marks the file sets of which the backup holds what had changed, and
+// adds those that the writer named beyond its metadata.
+func (j *restoreJob) addChanged(it *item) {
+	for _, f := range it.stored.DifferencedFiles {
+		known := false
+		for _, d := range it.sets {
+			if d.spec.Same(f.FileSpec) {
+				known, d.optional = true, true
+			}
+		}
+		if !known && len(it.subcomponents) == 0 {
+			it.sets = append(it.sets, &destination{FileSet: j.places.fileSet(vss.FileSet{FileSpec: f.FileSpec}), spec: f.FileSpec, optional: true})
+		}
+	}
+}
+
+// selectItem selects a component for restore, if its writer takes part.
+func (j *restoreJob) selectItem(ctx context.Context, it *item) error {
+	if !it.takesPart() {
 		return nil
-	})
+	}
+	var o ComponentOptions
+	if j.Options != nil {
+		o = j.Options(it.writer, it.writer.Component(it.ComponentKey))
+	}
+	var err error
+	if o.Instance != (guid.GUID{}) {
+		it.instance = o.Instance
+		err = j.bc.SetSelectedForRestoreEx(ctx, it.ComponentChoice, true, o.Instance)
+	} else {
+		err = j.bc.SetSelectedForRestore(ctx, it.ComponentChoice, true)
+	}
+	if errors.Is(err, vss.ErrObjectNotFound) {
+		it.instance = guid.GUID{}
+		return nil
+	}
+	if err != nil {
+		return phase("SetSelectedForRestore", it.FullPath(), err)
+	}
+	for _, sub := range it.subcomponents {
+		if err := j.bc.AddRestoreSubcomponent(ctx, it.ComponentChoice, sub); err != nil {
+			return phase("AddRestoreSubcomponent", sub.FullPath(), err)
+		}
+	}
+	return j.describe(ctx, it, o)
+}
+
+// describe tells the writer what it is to know about the restore of a component.
+func (j *restoreJob) describe(ctx context.Context, it *item, o ComponentOptions) error {
+	for _, call := range []struct {
+		name   string
+		wanted bool
+		fn     func() error
+	}{
+		{"SetAdditionalRestores", j.AdditionalRestores, func() error { return j.bc.SetAdditionalRestores(ctx, it.ComponentChoice, true) }},
+		{"SetRestoreOptions", o.Options != "", func() error { return j.bc.SetRestoreOptions(ctx, it.ComponentChoice, o.Options) }},
+		{"SetAuthoritativeRestore", o.Authoritative, func() error { return j.bc.SetAuthoritativeRestore(ctx, it.ComponentChoice, true) }},
+		{"SetRollForward", o.RollForward != vss.RollForwardUndefined, func() error {
+			return j.bc.SetRollForward(ctx, it.ComponentChoice, o.RollForward, o.RollForwardPoint)
+		}},
+		{"SetRestoreName", o.Name != "", func() error { return j.bc.SetRestoreName(ctx, it.ComponentChoice, o.Name) }},
+	} {
+		if !call.wanted {
+			continue
+		}
+		if err := call.fn(); err != nil {
+			return phase(call.name, it.FullPath(), err)
+		}
+	}
+	return nil
 }
 
 // redirect asks for a new place for the files of a file set.
@@ -189,6 +341,7 @@ func (j *restoreJob) readTargets() error {
 		}
 		if r := w.Component(it.ComponentKey); r != nil {
 			it.target = r.Target()
+			it.directed = r.DirectedTargets
 		}
 	}
 	return phase("PreRestore", "", err)

@@ -14,8 +14,10 @@ import (
 // A planned file is to be put back.
 type planned struct {
 	vss.FoundFile
-	to   string // of Windows
-	name string // in the destination
+	to     string          // of Windows
+	name   string          // in the destination
+	ranges []vss.Range     // the parts of the file that the backup has; nil for a whole file
+	pieces []directedPiece // where they go instead, if the writer directs them
 }
 
 // errNoAlternate is a file set that must go elsewhere and has no place to go.
@@ -55,7 +57,15 @@ func (j *restoreJob) putBackFile(ctx context.Context, to *tree, files fs.FS, it 
 	if err := sim.At(ctx, FaultRestore); err != nil {
 		return phase("restore", p.to, err)
 	}
-	n, err := to.put(p.name, files, p.FoundFile)
+	n, err := int64(0), error(nil)
+	switch {
+	case p.pieces != nil:
+		n, err = to.putDirected(p.name, files, p)
+	case p.ranges != nil:
+		n, err = to.putParts(p.name, files, p)
+	default:
+		n, err = to.put(p.name, files, p.FoundFile)
+	}
 	if err != nil {
 		return phase("restore", p.to, err)
 	}
@@ -75,7 +85,7 @@ func (j *restoreJob) decide(ctx context.Context, files fs.FS, it *item) ([]plann
 	}
 	switch {
 	case it.target == vss.TargetDirected:
-		return nil, phase("restore", it.FullPath(), fmt.Errorf("directed targets: %w", errors.ErrUnsupported))
+		return j.direct(files, it)
 	case it.target == vss.TargetAlternate, it.target != vss.TargetOriginalLocation && method == vss.MethodRestoreToAlternateLocation:
 		return j.elsewhere(ctx, files, it)
 	}
@@ -107,7 +117,19 @@ func (j *restoreJob) free(plan []planned, method vss.RestoreMethod) error {
 			return phase("restore", p.to, fs.ErrExist)
 		case info.Mode().IsRegular() && info.Mode().Perm()&0o200 == 0:
 			return phase("restore", p.to, fs.ErrPermission)
+		case info.Mode().IsRegular():
+			if err := j.writable(p); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// writable tells whether a file could be written, where the destination knows.
+func (j *restoreJob) writable(p planned) error {
+	if w, ok := j.Destination.(interface{ Writable(name string) error }); ok {
+		return phase("restore", p.to, w.Writable(p.name))
 	}
 	return nil
 }
@@ -157,7 +179,7 @@ func (j *restoreJob) plan(files fs.FS, it *item, alternate bool) ([]planned, err
 			}
 		}
 	}
-	return plan, nil
+	return j.planParts(files, it, plan)
 }
 
 // planSet lists the files of a file set. They stand under their original paths.
@@ -176,8 +198,8 @@ func (j *restoreJob) planSet(files fs.FS, it *item, d *destination, alternate bo
 		dir = j.places.path(mapping)
 	}
 	found, err := vss.ExpandFileSet(files, "", at, vss.ExpandOptions{Excludes: it.excludes})
-	if errors.Is(err, fs.ErrNotExist) && at.Mask&vss.AllBackupRequired != vss.AllBackupRequired {
-		return nil, nil // a backup of another type holds it
+	if errors.Is(err, fs.ErrNotExist) && (d.optional || at.Mask&vss.AllBackupRequired != vss.AllBackupRequired) {
+		return nil, nil // another backup of the chain holds it
 	}
 	if err != nil {
 		return nil, err

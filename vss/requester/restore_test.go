@@ -277,7 +277,7 @@ func TestMethods(t *testing.T) {
 		{"alternate, unmapped", vss.MethodRestoreToAlternateLocation, false, 0, "", ""},
 		{"alternate, original", vss.MethodRestoreToAlternateLocation, true, vss.TargetOriginalLocation, "file", here},
 		{"replace, alternate target", vss.MethodRestoreIfCanReplace, true, vss.TargetAlternate, "", there},
-		{"directed", vss.MethodRestoreIfCanReplace, true, vss.TargetDirected, "", ""},
+		{"directed, with nothing directed", vss.MethodRestoreIfCanReplace, true, vss.TargetDirected, "", here},
 		{"custom", vss.MethodCustom, false, 0, "file", here},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

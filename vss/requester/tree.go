@@ -117,7 +117,14 @@ func (t *tree) copyFile(to string, src fs.FS, from string) (n int64, err error) 
 		return 0, err
 	}
 	n, err = io.Copy(w, r)
-	return n, errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close())
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = r.Stat(); err == nil {
+			err = t.keep(to, info)
+		}
+	}
+	return n, err
 }
 
 // writeFile makes a file of these bytes.
@@ -147,7 +154,7 @@ func removeAll(f Files, name string) error {
 		return nil
 	}
 	if err != nil || !info.IsDir() {
-		return errors.Join(err, f.Remove(name))
+		return errors.Join(err, remove(f, name))
 	}
 	var names []string
 	err = fs.WalkDir(f, name, func(name string, _ fs.DirEntry, err error) error {
@@ -156,7 +163,7 @@ func removeAll(f Files, name string) error {
 	})
 	for _, name := range slices.Backward(names) {
 		if err == nil {
-			err = f.Remove(name)
+			err = remove(f, name)
 		}
 	}
 	return err
