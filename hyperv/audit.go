@@ -30,9 +30,14 @@ func (l Leftover) String() string {
 func Audit(h *Host) []Leftover {
 	var out []Leftover
 	add := func(on, what string, err error) { out = append(out, Leftover{on, what, err}) }
+	if !h.Running() {
+		add(h.name, "is off", nil)
+		return out
+	}
 	if !h.vmms.running() {
 		add(ManagementService, "does not run", nil)
 	}
+	out = append(out, h.lost...)
 	for _, e := range h.undo.entries {
 		add(e.name, e.kind.String(), e.failed)
 	}

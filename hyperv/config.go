@@ -18,6 +18,7 @@ type Configuration struct {
 	MemoryMB      int64
 	Processors    int64
 	BackupOffered bool // the backup integration service is offered to the guest
+	StartAction   StartAction
 	Drives        []Drive
 	Adapters      []Adapter
 	// Initiators names the iSCSI targets that the guest connects to by itself. The
@@ -26,6 +27,20 @@ type Configuration struct {
 	Initiators []string
 
 	file []byte // as it was read, or nil
+}
+
+// A StartAction is what becomes of a machine when its host boots, with the numbers
+// of AutomaticStartupAction ("Msvm_VirtualSystemGlobalSettingData").
+type StartAction uint8
+
+const (
+	StartNothing   StartAction = iota // it stays off, or saved
+	StartIfRunning                    // it is started if it ran when the host ended
+	StartAlways
+)
+
+func (a StartAction) String() string {
+	return [...]string{"nothing", "start if it was running", "always start"}[a]
 }
 
 // A Bus is a kind of disk controller.

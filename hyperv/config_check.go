@@ -19,6 +19,9 @@ func (c *Configuration) settle() error {
 			return badConfiguration(fmt.Errorf("there is no bus %d, controller %d, drive %d", d.Slot.Bus, d.Slot.Controller, d.Slot.Drive))
 		}
 	}
+	if c.StartAction > StartAlways {
+		return badConfiguration(fmt.Errorf("there is no start action %d", c.StartAction))
+	}
 	if c.MemoryMB < 0 || c.MemoryMB > maxMemoryMB || c.Processors < 0 || c.Processors > maxProcessors {
 		return badConfiguration(fmt.Errorf("%d MB of memory, %d processors", c.MemoryMB, c.Processors))
 	}

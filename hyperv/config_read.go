@@ -18,6 +18,8 @@ const (
 	maxProcessors = 1 << 11
 )
 
+const startActionLeaf = "global_settings/power/host_startup/action"
+
 // ReadConfiguration parses a configuration file: UTF-16, or a single-byte copy
 // whatever its declaration says. A file without an identity or with values that
 // cannot be is an error that wraps [ErrConfiguration]; what is merely missing
@@ -46,6 +48,7 @@ func readConfiguration(file []byte) (*Configuration, error) {
 		Processors:    r.integer("settings/processors/count", maxProcessors),
 		BackupOffered: r.boolean(section(backupDevice)+"/Enabled", true),
 	}
+	c.StartAction = StartAction(r.integer(startActionLeaf, int64(StartAlways)))
 	c.Initiators = initiators(doc.Root)
 	r.sections()
 	r.drives(c)

@@ -55,6 +55,9 @@ func (c *Configuration) encodeSettings(t tree) {
 	t.section(device{"Microsoft VSS Component", backupDevice, backupDevice})
 	t.boolean(section(backupDevice)+"/Enabled", c.BackupOffered, true)
 	t.text("global_settings/snapshots/data_root", c.SnapshotRoot)
+	if c.StartAction != StartNothing || t.find(startActionLeaf) != nil {
+		t.integer(startActionLeaf, int64(c.StartAction))
+	}
 	t.guid("properties/global_id", c.ID)
 	t.text("properties/name", c.Name)
 	t.text("properties/notes", c.Notes)

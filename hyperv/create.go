@@ -30,6 +30,9 @@ type VMConfig struct {
 	Disks    []DiskConfig
 	Adapters []AdapterConfig
 
+	// StartAction is what becomes of the machine when the host boots.
+	StartAction StartAction
+
 	// BackupNotOffered keeps the backup integration service from the guest.
 	BackupNotOffered bool
 
@@ -174,6 +177,7 @@ func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
 		MemoryMB:      max(c.MemoryMB, 0),
 		Processors:    max(c.Processors, 1),
 		BackupOffered: !c.BackupNotOffered,
+		StartAction:   c.StartAction,
 	}
 	if conf.ID == [16]byte{} {
 		conf.ID = h.actor.NewID("vm")

@@ -134,7 +134,7 @@ func (l *lab) goesOn(names ...string) {
 
 // F1: a machine whose configuration is no good is not in the metadata; the others
 // are.
-func TestF1_UnreadableConfiguration(t *testing.T) {
+func TestF01_UnreadableConfiguration(t *testing.T) {
 	for name, damage := range map[string]func(l *lab, path string){
 		"gone":       func(l *lab, path string) { l.must(l.h.Volume("D").Remove(path[2:])) },
 		"no XML":     func(l *lab, path string) { l.must(l.h.Volume("D").WriteFile(path[2:], []byte("<configuration>"))) },
@@ -169,7 +169,7 @@ func TestF1_UnreadableConfiguration(t *testing.T) {
 
 // A configuration with a path that no component can name leaves its machine out,
 // and a path to a volume that is not there is for the requester to find.
-func TestF1_ConfigurationThatCannotBeDescribed(t *testing.T) {
+func TestF01_ConfigurationThatCannotBeDescribed(t *testing.T) {
 	l := newLab(t)
 	good := l.machine("good")
 	for i, path := range []string{`x`, `D:\a*.vhd`, `\\server\share\a.vhd`, `E:\a.vhd`, `D:`} {
@@ -203,7 +203,7 @@ func TestF1_ConfigurationThatCannotBeDescribed(t *testing.T) {
 }
 
 // F2: another operation has a machine.
-func TestF2_MachineIsHeld(t *testing.T) {
+func TestF02_MachineIsHeld(t *testing.T) {
 	l := newLab(t)
 	crew(l)
 	l.must(l.h.VM("off").Lock("export"))
@@ -219,7 +219,7 @@ func TestF2_MachineIsHeld(t *testing.T) {
 }
 
 // F3: a machine was deleted since the requester learned of it.
-func TestF3_MachineIsGone(t *testing.T) {
+func TestF03_MachineIsGone(t *testing.T) {
 	l := newLab(t)
 	crew(l)
 	_, err := l.backup(func(r *requester.Backup) {
@@ -235,7 +235,7 @@ func TestF3_MachineIsGone(t *testing.T) {
 }
 
 // F4: the set lacks a volume.
-func TestF4_VolumeIsNotInTheSet(t *testing.T) {
+func TestF04_VolumeIsNotInTheSet(t *testing.T) {
 	l := newLab(t)
 	crew(l)
 	l.machine("split", withDisk(vhdOf(`C:\split.vhd`)))
@@ -305,7 +305,7 @@ func (l *lab) byHand(ctx context.Context, volumes []string, between func(next st
 }
 
 // F5: the volume of the machines has no room for the memory.
-func TestF5_NoRoomForTheMemory(t *testing.T) {
+func TestF05_NoRoomForTheMemory(t *testing.T) {
 	l := newLab(t)
 	crew(l)
 	l.running("big", stopped, withLedger(), func(c *hyperv.VMConfig) { c.Root, c.SnapshotRoot = `C:\VMs\big`, "" })
@@ -323,7 +323,7 @@ func TestF5_NoRoomForTheMemory(t *testing.T) {
 }
 
 // F6: the guest dies while it is saved.
-func TestF6_MachineDiesInTheSave(t *testing.T) {
+func TestF06_MachineDiesInTheSave(t *testing.T) {
 	l := newLab(t, sim.Plan("hyperv/save on=h1/web kill=h1/web/guest"))
 	crew(l)
 	_, err := l.backup()
@@ -337,7 +337,7 @@ func TestF6_MachineDiesInTheSave(t *testing.T) {
 
 // F8: a veto by the program's own arguments is there in every backup; without the
 // program the next one succeeds.
-func TestF8_GuestWriterAlwaysRefuses(t *testing.T) {
+func TestF08_GuestWriterAlwaysRefuses(t *testing.T) {
 	for _, event := range []string{"prepare-backup", "prepare-snapshot", "freeze", "thaw", "post-snapshot", "backup-complete"} {
 		l := newLab(t)
 		crew(l)
@@ -355,7 +355,7 @@ func TestF8_GuestWriterAlwaysRefuses(t *testing.T) {
 
 // F9: the guest's shadow copy is lost for want of room before the host's is made.
 // The backup must not hold what nobody brought in order.
-func TestF9_GuestLosesItsCopy(t *testing.T) {
+func TestF09_GuestLosesItsCopy(t *testing.T) {
 	l := newLab(t)
 	crew(l)
 	db := l.h.VM("db")
@@ -370,7 +370,7 @@ func TestF9_GuestLosesItsCopy(t *testing.T) {
 	l.recovers()
 }
 
-func TestF9_TooManyCopies(t *testing.T) {
+func TestF09_TooManyCopies(t *testing.T) {
 	l := newLab(t)
 	crew(l)
 	d := l.h.VM("db").Guest().Drives()[0]
@@ -650,9 +650,9 @@ func (l *lab) machineOf(component string) string {
 	return ""
 }
 
-// F19: the power fails. Saved machines are saved still, the others are off; what a
+// F19: every process of the machines dies, and the management service. Saved machines are saved still, the others are off; what a
 // guest had left in its disks is dropped when it boots.
-func TestF19_PowerFails(t *testing.T) {
+func TestF19_AllProcessesDie(t *testing.T) {
 	l := newLab(t, sim.Plan("provider/commit on=h1/vss/swprv kill=h1/vmms"))
 	crew(l)
 	l.after = nil

@@ -63,6 +63,7 @@ type Host struct {
 	undo     undoStack
 	macs     addressPool
 	lastRead *Configuration // what loadConfiguration took apart last
+	lost     []Leftover     // registrations that did not survive the last boot
 }
 
 // NewHost makes a host whose services run.
@@ -78,6 +79,7 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 		byID:    make(map[[16]byte]*VM),
 		luns:    make(map[string]guest.Disk),
 	}
+	h.undo.host = h
 	if h.root == "" {
 		h.root = DefaultRoot
 	}

@@ -33,6 +33,7 @@ type lab struct {
 	spy   *spy
 	after func(vm string, s *guest.Snapshot) // a guest has answered
 	prior map[string]hyperv.State
+	began int // index in the trace
 }
 
 func newLab(t testing.TB, opts ...sim.Option) *lab {

@@ -61,9 +61,10 @@ func (h *Host) enroll(c *Configuration, path string, stamp fileStamp, rules enro
 	if h.byID[c.ID] != nil {
 		return nil, &Error{Op: "Register", On: c.Name, Err: ErrInUse}
 	}
-	linked := h.linked(path, c.ID)
-	if linked {
-		if err := h.link(path, c.ID); err != nil {
+	linked := false
+	if h.linked(path, c.ID) {
+		var err error
+		if linked, err = h.link(path, c.ID); err != nil {
 			return nil, &Error{Op: "Register", On: path, Err: err}
 		}
 	}
@@ -162,23 +163,27 @@ func (vm *VM) broken() error {
 	return nil
 }
 
-// link puts a symbolic link into the default location, in place of a stale one.
-func (h *Host) link(path string, id [16]byte) error {
+// link puts a symbolic link into the default location, in place of a stale one,
+// unless it is there.
+func (h *Host) link(path string, id [16]byte) (made bool, err error) {
 	at := filesBelow(h.root, id).config()
 	v, rest, err := h.volumeOf(at)
 	if err != nil {
-		return err
+		return false, err
+	}
+	if to, err := v.Readlink(rest); err == nil && volume.Equal(to, path) {
+		return false, nil
 	}
 	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
-		return err
+		return false, err
 	}
 	if err := h.removeStaleLink(id); err != nil {
-		return err
+		return false, err
 	}
 	if _, err := v.Lstat(rest); err == nil {
-		return &Error{Op: "Link", On: at, Err: volume.ErrAlreadyExists}
+		return false, &Error{Op: "Link", On: at, Err: volume.ErrAlreadyExists}
 	}
-	return v.Symlink(path, rest)
+	return true, v.Symlink(path, rest)
 }
 
 // removeStaleLink removes the link in the default location if what it leads to is
@@ -264,9 +269,11 @@ func (vm *VM) adoptConfiguration(c *Configuration) (err error) {
 	if err := c.settle(); err != nil {
 		return err
 	}
+	marks := vm.marks() // go with what the file was
 	if err := vm.host.writeConfiguration(c, vm.path); err != nil {
 		return err
 	}
+	vm.host.mark(vm.ID(), marks...)
 	vm.host.macs.giveBack(vm.config)
 	vm.config = c
 	vm.host.macs.take(c)

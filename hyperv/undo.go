@@ -20,10 +20,12 @@ const (
 	undoSaved                        // put it into the saved state
 	undoSnapshot                     // had its guest take snapshots
 	undoMount                        // mounted one of its VHD files from a shadow copy
+	undoCutOff                       // saved it, and the host ended: left to the administrator
 )
 
 func (k undoKind) String() string {
-	return [...]string{"", "backup lock", "saved by the writer", "snapshot in the guest", "mounted VHD"}[k]
+	return [...]string{"", "backup lock", "saved by the writer", "snapshot in the guest", "mounted VHD",
+		"saved by a backup that the end of the host cut off; to be started by hand"}[k]
 }
 
 // An undoEntry is one such thing, and what is needed to undo it. It is pushed
@@ -48,22 +50,39 @@ type childTask struct {
 
 // An undoStack is what the writer has to undo. It stands on the host, so that it
 // outlives the management service.
-type undoStack struct{ entries []*undoEntry }
+type undoStack struct {
+	entries []*undoEntry
+	host    *Host
+}
 
 func (s *undoStack) push(e undoEntry) *undoEntry {
 	s.entries = append(s.entries, &e)
+	if e.kind == undoSaved {
+		s.host.mark(e.vm, belongsMarks[e.to])
+	}
 	return &e
 }
 
 // drop takes an entry off that needs no undoing any more.
 func (s *undoStack) drop(e *undoEntry) {
-	s.entries = slices.DeleteFunc(s.entries, func(x *undoEntry) bool { return x == e })
+	s.remove(func(x *undoEntry) bool { return x == e })
+}
+
+// remove takes entries off, and the marks they left on disk.
+func (s *undoStack) remove(is func(e *undoEntry) bool) {
+	s.entries = slices.DeleteFunc(s.entries, func(e *undoEntry) bool {
+		gone := is(e)
+		if gone && (e.kind == undoSaved || e.kind == undoCutOff) {
+			s.host.unmark(e.vm, belongsMarks[e.to])
+		}
+		return gone
+	})
 }
 
 // forget takes all entries off that concern a machine, or those of some kinds:
 // it is gone, or somebody else has changed what was to be undone.
 func (s *undoStack) forget(vm [16]byte, kinds ...undoKind) {
-	s.entries = slices.DeleteFunc(s.entries, func(e *undoEntry) bool {
+	s.remove(func(e *undoEntry) bool {
 		return e.vm == vm && (len(kinds) == 0 || slices.Contains(kinds, e.kind))
 	})
 }
@@ -79,9 +98,10 @@ func (s *undoStack) of(session [16]byte, kinds ...undoKind) []*undoEntry {
 	return out
 }
 
-// unwind undoes everything, the latest first.
+// unwind undoes everything, the latest first, but what is left to the
+// administrator.
 func (s *undoStack) unwind(ctx context.Context, m Management) error {
-	return s.undo(ctx, m, slices.Clone(s.entries))
+	return s.undo(ctx, m, slices.DeleteFunc(slices.Clone(s.entries), func(e *undoEntry) bool { return e.kind == undoCutOff }))
 }
 
 // unwindSession undoes what one session did.

@@ -81,7 +81,7 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 	}
 	vm.setState(move.To, "")
 	if from == StateSaved {
-		vm.host.undo.forget(vm.ID(), undoSaved) // whoever it was
+		vm.host.undo.forget(vm.ID(), undoSaved, undoCutOff) // whoever it was
 	}
 	return nil
 }
