@@ -85,6 +85,16 @@ var reasonDocs = [...]ReasonDoc{
 	{ReasonFileSystem, "R19", "a disk of the guest has a file system that cannot be snapshotted"},
 }
 
+// Rule is the requirement that a reason comes from: "R16".
+func (c ReasonCode) Rule() string {
+	for _, d := range reasonDocs {
+		if d.Code == c {
+			return d.Rule
+		}
+	}
+	return ""
+}
+
 // A Reason is a reason code with what was found.
 type Reason struct {
 	Code   ReasonCode
@@ -161,7 +171,9 @@ func (p Profile) Decide(f Facts) Decision {
 	case f.State == StatePaused:
 		add(ReasonPaused, "")
 	case f.State.Critical():
-		d.Method = MethodNone
+		if !p.Policy.SaveCritical {
+			d.Method = MethodNone
+		}
 		add(ReasonCritical, f.State.String())
 	case f.State != StateRunning:
 		d.Method = MethodNone

@@ -13,6 +13,8 @@ type Profile struct {
 	// OldestService is the oldest version of the backup service in guests that the
 	// host speaks with: "6.0.6001.18016". Empty, it speaks with all.
 	OldestService string
+	// Policy settles what the document leaves open.
+	Policy Policy
 }
 
 // W2008 is Windows Server 2008, the system that the document describes.

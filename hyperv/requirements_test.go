@@ -172,7 +172,7 @@ func TestEventsCiteTheirRules(t *testing.T) {
 	l.h.RemoveSwitch(l.h.Switches()[1].ID)
 	l.mustRestore(target)
 	for kind, rules := range map[string][]string{
-		"service/start": {"R22"}, "hyperv/decide": {"R4"}, "hyperv/save": {"R25"}, "hyperv/child-snapshot": {"R26"}, "hyperv/child-snapshot.end": {"R28"},
+		"service/start": {"R22"}, "hyperv/decide": {"R4"}, "hyperv/reason": {"R12", "R15"}, "hyperv/save": {"R25"}, "hyperv/child-snapshot": {"R26"}, "hyperv/child-snapshot.end": {"R28"},
 		"hyperv/freeze": {"R29"}, "hyperv/thaw": {"R30"}, "hyperv/bring-back": {"R31", "R32"}, "hyperv/roll-back": {"R33"}, "hyperv/excluded-disk": {"R39", "R40"},
 		"hyperv/turn-off": {"R44"}, "vm/delete": {"R45"}, "hyperv/file-restore-status": {"R48"}, "vm/register": {"", "R51"}, "vm/link": {"", "R52"}, // none where a machine is created
 		"hyperv/compare-vhd": {"R54"}, "vm/connect": {"R57"}, "vm/disconnect": {"R58"},

@@ -43,7 +43,8 @@ var timelineKinds = map[string]func(e sim.Event) string{
 	"vm/state":             func(e sim.Event) string { return e.Get("from") + " -> " + e.Get("to") },
 	"vm/lock":              func(sim.Event) string { return "held for the backup" },
 	"vm/unlock":            func(sim.Event) string { return "given back" },
-	"hyperv/decide":        decision,
+	"hyperv/decide":        func(e sim.Event) string { return "method: " + e.Get("method") },
+	"hyperv/reason":        reason,
 	"hyperv/excluded-disk": func(e sim.Event) string { return "not in the backup: " + e.Get("disk") },
 	"hyperv/bring-back":    func(e sim.Event) string { return "belongs back to " + e.Get("to") },
 	"hyperv/roll-back": func(e sim.Event) string {
@@ -60,16 +61,25 @@ var timelineKinds = map[string]func(e sim.Event) string{
 	"guest/shadow-dropped":  func(e sim.Event) string { return "a snapshot of " + e.Get("volume") + " is dropped" },
 	"hyperv/child-snapshot": func(sim.Event) string { return "the guest is asked" },
 	"hyperv/save":           func(sim.Event) string { return "to be saved" },
+	"hyperv/back":           func(e sim.Event) string { return "was down for " + seconds(e.Get("down")) },
 	"hyperv/file-restore-status": func(e sim.Event) string {
 		return "status " + e.Get("status")
 	},
 }
 
-func decision(e sim.Event) string {
-	if e.Get("reasons") == "" {
-		return e.Get("method")
+func reason(e sim.Event) string {
+	if e.Get("detail") == "" {
+		return "  because " + e.Get("code")
 	}
-	return e.Get("method") + ", because " + e.Get("reasons")
+	return "  because " + e.Get("code") + " (" + e.Get("detail") + ")"
+}
+
+func seconds(text string) string {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return text
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
 }
 
 func base(path string) string { return path[strings.LastIndexByte(path, '\\')+1:] }

@@ -36,9 +36,12 @@ type undoEntry struct {
 	session [16]byte
 	vm      [16]byte
 	name    string
-	to      State      // of a saved machine: where it belongs
-	inside  *childTask // of a snapshot
-	failed  error      // why the inverse did not work
+	to      State         // of a saved machine: where it belongs
+	since   time.Duration // of a saved machine: when it was told to
+	late    bool          // of a saved machine: the writer does not wait for it any more
+	waiting bool          // a process of the host waits for the inverse
+	inside  *childTask    // of a snapshot
+	failed  error         // why the inverse did not work
 }
 
 // A childTask is what a guest was asked to do, and what became of it.
@@ -127,7 +130,7 @@ func (s *undoStack) undo(ctx context.Context, m Management, entries []*undoEntry
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, e := range slices.Backward(entries) {
-		if err := e.undo(ctx, m); err != nil {
+		if err := s.tryUndo(ctx, m, e); err != nil {
 			e.failed = err
 			errs = append(errs, failure(vss.ErrWriterErrorNonRetryable, e.name, fmt.Errorf("%v: %w", e.kind, err)))
 			continue
@@ -135,6 +138,38 @@ func (s *undoStack) undo(ctx context.Context, m Management, entries []*undoEntry
 		s.drop(e)
 	}
 	return errors.Join(errs...)
+}
+
+// tryUndo carries out one inverse, but does not wait for it longer than anything
+// should take, and not at all for a machine that is known to keep others waiting.
+func (s *undoStack) tryUndo(ctx context.Context, m Management, e *undoEntry) error {
+	if e.late {
+		s.goOn(e, m)
+	}
+	if e.waiting {
+		return &Error{Op: "Undo", On: e.name, Err: fmt.Errorf("%w: the machine is at something else still", ErrTimeout)}
+	}
+	err := limited(ctx, "Undo", e.name, s.host.profile.Policy.operationLimit(), func(ctx context.Context) error { return e.undo(ctx, m) })
+	if errors.Is(err, ErrTimeout) {
+		s.goOn(e, m)
+	}
+	return err
+}
+
+// goOn has a process of the host wait for an inverse that takes too long, and
+// takes the entry off when it is done in the end.
+func (s *undoStack) goOn(e *undoEntry, m Management) {
+	if e.waiting {
+		return
+	}
+	e.waiting = true
+	s.host.actor.Background("undoes at "+e.name, func(ctx context.Context) error {
+		err := e.undo(ctx, m)
+		if e.waiting = false; err == nil {
+			s.drop(e)
+		}
+		return err
+	})
 }
 
 // undo carries out the inverse. A machine that was deleted meanwhile needs none,
@@ -146,6 +181,9 @@ func (e *undoEntry) undo(ctx context.Context, m Management) (err error) {
 	case undoSaved:
 		if err = m.Restore(ctx, e.vm, e.to); errors.Is(err, ErrInvalidState) {
 			return nil
+		}
+		if err == nil {
+			sim.Emit(ctx, eventBack, "", sim.S("vm", e.name), sim.S("to", e.to.String()), sim.S("down", (sim.Now(ctx)-e.since).String()))
 		}
 	case undoSnapshot:
 		err = e.inside.undo(ctx, m, e.vm)

@@ -268,7 +268,11 @@ func (s worldSpec) run(ctx context.Context, t *rapid.T, fault *sim.Fault) []sim.
 	if err != nil {
 		w.mustBeTyped(t, err)
 	}
-	w.tidy(ctx, t)
+	wait := time.Minute
+	if fault != nil {
+		wait = time.Hour // whatever was delayed
+	}
+	w.tidy(ctx, t, wait)
 	w.mustBeAsBefore(t, fault)
 	if err == nil {
 		w.mustRestore(ctx, t)
@@ -289,8 +293,8 @@ func (w *world) mustBeTyped(t *rapid.T, err error) {
 
 // tidy does what a fault may leave to an administrator: start the management
 // service, delete a shadow copy that could not be deleted.
-func (w *world) tidy(ctx context.Context, t *rapid.T) {
-	if err := w.Advance(time.Hour); err != nil {
+func (w *world) tidy(ctx context.Context, t *rapid.T, wait time.Duration) {
+	if err := w.Advance(wait); err != nil {
 		t.Fatalf("going on: %v", err)
 	}
 	if !w.host.ManagementRunning() {

@@ -26,6 +26,7 @@ type Writer struct {
 	host     *Host
 	manage   Management
 	sessions map[[16]byte]*writerSession
+	told     map[[16]byte]Method // by machine: what its caption said last
 }
 
 var (
@@ -41,7 +42,7 @@ var (
 // NewWriter makes a writer for the machines of a management, with the volumes
 // and the undo stack of a host.
 func NewWriter(h *Host, m Management) *Writer {
-	return &Writer{host: h, manage: m, sessions: make(map[[16]byte]*writerSession)}
+	return &Writer{host: h, manage: m, sessions: make(map[[16]byte]*writerSession), told: make(map[[16]byte]Method)}
 }
 
 func (w *Writer) config(a *sim.Actor) vss.WriterConfig {

@@ -10,6 +10,7 @@ import (
 // method that would be used now.
 func (w *Writer) component(m Machine) vss.ComponentInfo {
 	d := w.host.profile.Decide(m.Facts)
+	w.told[m.ID] = d.Method
 	c := vss.ComponentInfo{
 		ComponentKey: vss.ComponentKey{Name: guid.Upper(m.ID)},
 		Type:         vss.ComponentFileGroup,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/vhd"
@@ -23,15 +24,11 @@ func (w *Writer) PostSnapshot(ctx context.Context, ev *vss.PostSnapshotEvent) er
 		return nil
 	}
 	return w.inTurn(ctx, s, func() error {
-		var errs []error
-		for _, e := range w.host.undo.of(s.id, undoSaved) {
-			errs = append(errs, w.note(ev, e.vm, w.bringBack(ctx, e)))
+		steps := []func(context.Context, *vss.PostSnapshotEvent, *writerSession) error{w.bringAllBack, w.rollAllBack}
+		if w.host.profile.Policy.RollBackFirst {
+			slices.Reverse(steps)
 		}
-		for _, m := range s.members {
-			if m.inside != nil {
-				errs = append(errs, w.note(ev, m.ID, w.rollBackVM(ctx, ev, m)))
-			}
-		}
+		errs := []error{steps[0](ctx, ev, s), steps[1](ctx, ev, s)}
 		for _, e := range w.host.undo.of(s.id, undoSnapshot) {
 			errs = append(errs, w.note(ev, e.vm, w.host.undo.undo(ctx, w.manage, []*undoEntry{e})))
 		}
@@ -40,6 +37,24 @@ func (w *Writer) PostSnapshot(ctx context.Context, ev *vss.PostSnapshotEvent) er
 		}
 		return errors.Join(errs...)
 	})
+}
+
+func (w *Writer) bringAllBack(ctx context.Context, ev *vss.PostSnapshotEvent, s *writerSession) error {
+	var errs []error
+	for _, e := range w.host.undo.of(s.id, undoSaved) {
+		errs = append(errs, w.note(ev, e.vm, w.bringBack(ctx, e)))
+	}
+	return errors.Join(errs...)
+}
+
+func (w *Writer) rollAllBack(ctx context.Context, ev *vss.PostSnapshotEvent, s *writerSession) error {
+	var errs []error
+	for _, m := range s.members {
+		if m.inside != nil {
+			errs = append(errs, w.note(ev, m.ID, w.rollBackVM(ctx, ev, m)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // note leaves a failure with the machine's component, for the requester to read.

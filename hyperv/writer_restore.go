@@ -60,10 +60,12 @@ func (w *Writer) clear(ctx context.Context, id [16]byte, c *vss.WriterComponent)
 	switch {
 	case err == nil:
 		sim.Emit(ctx, "hyperv/turn-off", "R44", sim.S("vm", m.Name()), sim.S("state", m.State.String()))
-		err = w.manage.TurnOff(ctx, id)
-		if err == nil {
-			err = w.manage.Delete(ctx, id)
-		}
+		err = w.limited(ctx, "PreRestore", m.Name(), func(ctx context.Context) error {
+			if err := w.manage.TurnOff(ctx, id); err != nil {
+				return err
+			}
+			return w.manage.Delete(ctx, id)
+		})
 	case errors.Is(err, ErrNotFound):
 		err = nil
 	}
@@ -96,11 +98,18 @@ func noteOf(id [16]byte, c *vss.WriterComponent) (*note, error) {
 // all there, and then fails if any other was bad (R49, R50).
 func (w *Writer) PostRestore(ctx context.Context, ev *vss.PostRestoreEvent) error {
 	var bad []error
+	statuses, complete := w.statuses(ctx, ev)
+	i := 0
 	for id, c := range machinesOf(&ev.ComponentEvent) {
-		status, err := c.FileRestoreStatus()
-		if err == nil {
-			sim.Emit(ctx, "hyperv/file-restore-status", "R48", sim.S("component", c.Key().Name), sim.S("status", status.String()))
-			err = w.takeUp(ctx, id, c, status)
+		st := statuses[i]
+		i++
+		err := st.err
+		switch {
+		case err != nil:
+		case !complete && st.status == vss.FilesAll && w.host.profile.Policy.AllOrNothing:
+			err = errOtherIncomplete
+		default:
+			err = w.takeUp(ctx, id, c, st.status)
 		}
 		if err != nil {
 			_ = c.SetPostRestoreFailureMsg(err.Error())
@@ -113,6 +122,29 @@ func (w *Writer) PostRestore(ctx context.Context, ev *vss.PostRestoreEvent) erro
 	err := errors.Join(bad...)
 	_ = ev.Fail(vss.ErrWriterErrorNonRetryable, err.Error())                 // SetWriterFailure (R49)
 	return failure(vss.ErrWriterErrorNonRetryable, "what was restored", err) // and FALSE (R50)
+}
+
+var errOtherIncomplete = errors.New("the files of another machine were not all restored, so none is registered")
+
+// A restoreStatus is what a component says about its files.
+type restoreStatus struct {
+	status vss.FileRestoreStatus
+	err    error
+}
+
+// statuses asks every component for its file restore status (R48), and tells
+// whether all are complete.
+func (w *Writer) statuses(ctx context.Context, ev *vss.PostRestoreEvent) (list []restoreStatus, complete bool) {
+	complete = true
+	for _, c := range machinesOf(&ev.ComponentEvent) {
+		status, err := c.FileRestoreStatus()
+		if err == nil {
+			sim.Emit(ctx, "hyperv/file-restore-status", "R48", sim.S("component", c.Key().Name), sim.S("status", status.String()))
+		}
+		complete = complete && err == nil && status == vss.FilesAll
+		list = append(list, restoreStatus{status, err})
+	}
+	return list, complete
 }
 
 // takeUp registers a machine from its restored files and brings its

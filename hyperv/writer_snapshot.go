@@ -42,13 +42,16 @@ func (w *Writer) PrepareSnapshot(ctx context.Context, ev *vss.PrepareSnapshotEve
 // what cannot work before anything is changed.
 func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *writerSession) error {
 	for _, m := range s.members {
-		now, err := w.manage.Machine(ctx, m.ID)
+		now, err := w.atRest(ctx, m.ID)
 		if err != nil {
 			return failure(vss.ErrWriterErrorNonRetryable, m.Name(), err)
 		}
 		m.Machine, m.prior = now, now.State
 		m.decision = w.host.profile.Decide(now.Facts)
-		sim.Emit(ctx, "hyperv/decide", "R4", sim.S("vm", m.Name()), sim.S("method", m.decision.Method.String()), sim.S("reasons", reasonsText(m.decision)))
+		w.noteDecision(ctx, m)
+		if err := w.compareMethod(m); err != nil {
+			return err
+		}
 		w.noteExcluded(ctx, m)
 		if missing := volumesMissing(ev, now); len(missing) > 0 {
 			return failure(vss.ErrWriterErrorInconsistentSnapshot, m.Name(), fmt.Errorf("the shadow copy set lacks %s", strings.Join(missing, ", ")))
@@ -61,6 +64,52 @@ func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *wr
 		case m.decision.Method == MethodChildSnapshot && ev.Context().Attributes()&vss.AttrNoAutoRecovery != 0:
 			return failure(vss.ErrWriterErrorRetryable, m.Name(), errNoAutoRecovery)
 		}
+	}
+	return nil
+}
+
+// atRest describes a machine, if need be after it has got to a state in which it
+// stays.
+func (w *Writer) atRest(ctx context.Context, id [16]byte) (Machine, error) {
+	for waited := time.Duration(0); ; waited += time.Second {
+		m, err := w.manage.Machine(ctx, id)
+		if err != nil || m.State.Stable() || m.State.Critical() || waited >= w.host.profile.Policy.TransitionLimit {
+			return m, err
+		}
+		if err := sim.Sleep(ctx, time.Second); err != nil {
+			return m, err
+		}
+	}
+}
+
+// noteDecision puts the method and each reason into the trace, every reason with
+// the requirement that it comes from.
+func (w *Writer) noteDecision(ctx context.Context, m *member) {
+	vm := sim.S("vm", m.Name())
+	sim.Emit(ctx, "hyperv/decide", "R4", vm, sim.S("method", m.decision.Method.String()), sim.S("reasons", reasonsText(m.decision)))
+	for _, r := range m.decision.Reasons {
+		sim.Emit(ctx, "hyperv/reason", r.Code.Rule(), vm, sim.S("code", string(r.Code)), sim.S("detail", r.Detail))
+	}
+	if told, ok := w.told[m.ID]; ok && told != m.decision.Method {
+		sim.Emit(ctx, "hyperv/method-changed", "", vm, sim.S("told", told.String()), sim.S("now", m.decision.Method.String()))
+	}
+}
+
+// compareMethod deals with a machine whose caption told another method.
+func (w *Writer) compareMethod(m *member) error {
+	told, ok := w.told[m.ID]
+	if !ok || told == m.decision.Method {
+		return nil
+	}
+	err := fmt.Errorf("the method is now %v, and the caption told %v", m.decision.Method, told)
+	switch w.host.profile.Policy.Redecide {
+	case RedecideRefuse:
+		return failure(vss.ErrWriterErrorRetryable, m.Name(), err)
+	case RedecideNever:
+		if told == MethodOffline { // its files change while they are copied
+			return failure(vss.ErrWriterErrorRetryable, m.Name(), err)
+		}
+		m.decision.Method = told
 	}
 	return nil
 }
@@ -106,41 +155,98 @@ func (w *Writer) noteExcluded(ctx context.Context, m *member) {
 	}
 }
 
-// carryOut saves machines first and then asks the guests, one after another in
-// the order the machines were created, as long as somebody waits for it.
+// A stage of PrepareSnapshot works at the machines of one method.
+type stage struct {
+	method Method
+	do     func(context.Context, *writerSession, *member) error
+	code   func(error) vss.HRESULT
+}
+
+// carryOut saves machines and asks guests, as the policy has it, in the order the
+// machines were created, as long as somebody waits for it.
 func (w *Writer) carryOut(ctx context.Context, s *writerSession) error {
-	for _, step := range []struct {
-		method Method
-		do     func(context.Context, *writerSession, *member) error
-		code   func(error) vss.HRESULT
-	}{
+	stages := []stage{
 		{MethodSavedState, w.save, saveCode},
 		{MethodChildSnapshot, w.snapshot, snapshotCode},
-	} {
+	}
+	if w.host.profile.Policy.GuestsFirst {
+		slices.Reverse(stages)
+	}
+	for _, st := range stages {
+		var due []*member
 		for _, m := range s.members {
-			if m.decision.Method != step.method {
-				continue
+			if m.decision.Method == st.method {
+				due = append(due, m)
 			}
-			err := ctx.Err()
-			if err == nil {
-				err = step.do(ctx, s, m)
-			}
-			if err != nil {
-				return failure(step.code(err), m.Name(), err)
-			}
+		}
+		if err := w.carryOutStage(ctx, s, st, due); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// carryOutStage works at machines, at several at a time if the policy says so.
+// After the first failure nothing new is begun.
+func (w *Writer) carryOutStage(ctx context.Context, s *writerSession, st stage, due []*member) (failed error) {
+	work := func(inner context.Context) error {
+		for len(due) > 0 && failed == nil {
+			m := due[0]
+			due = due[1:]
+			err := ctx.Err()
+			if err == nil {
+				err = st.do(inner, s, m)
+			}
+			if err != nil && failed == nil {
+				failed = failure(st.code(err), m.Name(), err)
+			}
+		}
+		return nil
+	}
+	n := min(w.host.profile.Policy.Parallel, len(due))
+	if n <= 1 {
+		_ = work(ctx)
+		return failed
+	}
+	procs := make([]*sim.Proc, n)
+	for i := range procs {
+		procs[i] = sim.Go(ctx, "prepares machines", work)
+	}
+	if err := sim.Join(ctx, procs...); err != nil && failed == nil {
+		failed = err // who works at a machine is stopped by the undoing
+	}
+	return failed
+}
+
 // save saves a machine. It waits for the end, even if nobody waits for the
-// writer any more: the machine cannot be stopped half-way.
+// writer any more: the machine cannot be stopped half-way. After too long it stops
+// waiting, and the machine is brought back whenever it is saved in the end.
 func (w *Writer) save(ctx context.Context, s *writerSession, m *member) error {
 	sim.Emit(ctx, "hyperv/save", "R25", sim.S("vm", m.Name()), sim.S("from", m.prior.String()))
-	e := w.host.undo.push(undoEntry{kind: undoSaved, session: s.id, vm: m.ID, name: m.Name(), to: m.prior})
-	err := w.manage.Save(context.WithoutCancel(ctx), m.ID)
-	if err != nil && !dead(ctx) {
+	e := w.host.undo.push(undoEntry{kind: undoSaved, session: s.id, vm: m.ID, name: m.Name(), to: m.prior, since: sim.Now(ctx)})
+	err := w.limited(ctx, "Save", m.Name(), func(ctx context.Context) error { return w.manage.Save(ctx, m.ID) })
+	switch {
+	case err == nil || dead(ctx):
+	case errors.Is(err, ErrTimeout):
+		e.late = true
+	default:
 		w.host.undo.drop(e)
+	}
+	return err
+}
+
+// limited has management do something to a machine, and says [ErrTimeout] if that
+// takes longer than anything should.
+func (w *Writer) limited(ctx context.Context, op, vm string, do func(context.Context) error) error {
+	return limited(ctx, op, vm, w.host.profile.Policy.operationLimit(), do)
+}
+
+func limited(ctx context.Context, op, vm string, limit time.Duration, do func(context.Context) error) error {
+	ctx, cancel := sim.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	err := do(ctx)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return &Error{Op: op, On: vm, Err: fmt.Errorf("%w after %v", ErrTimeout, limit)}
 	}
 	return err
 }
@@ -149,9 +255,8 @@ func (w *Writer) save(ctx context.Context, s *writerSession, m *member) error {
 // bounds; the guest's programs go on meanwhile. The figures are the model's own.
 const minAnswer, maxAnswer = 200 * time.Millisecond, 800 * time.Millisecond
 
-// answerLimit is how long the host waits for a guest, which should have given up
-// by itself before.
-const answerLimit = guest.DefaultTimeout + abortLimit
+// DefaultAnswerLimit is how long the host waits for a guest.
+const DefaultAnswerLimit = guest.DefaultTimeout + abortLimit
 
 func (w *Writer) snapshot(ctx context.Context, s *writerSession, m *member) error {
 	sim.Emit(ctx, "hyperv/child-snapshot", "R26", sim.S("vm", m.Name()))
@@ -188,7 +293,7 @@ func (w *Writer) newTask(r guest.Requestor, m *member) *childTask {
 func (w *Writer) ask(ctx context.Context, t *childTask) error {
 	return w.host.call(ctx, t.over.Name, func(ctx context.Context) error {
 		defer t.over.Set()
-		ctx, cancel := sim.WithTimeout(ctx, answerLimit)
+		ctx, cancel := sim.WithTimeout(ctx, w.host.profile.Policy.answerLimit())
 		defer cancel()
 		taken, err := t.requestor.Snapshot(ctx, guest.SnapshotOptions{Copy: w.host.profile.CopyBackup})
 		switch {
@@ -201,7 +306,13 @@ func (w *Writer) ask(ctx context.Context, t *childTask) error {
 	})
 }
 
-func saveCode(err error) vss.HRESULT { return writerCode(err, vss.ErrWriterErrorNonRetryable) }
+// saveCode is what the requester sees when a machine cannot be saved.
+func saveCode(err error) vss.HRESULT {
+	if errors.Is(err, ErrTimeout) {
+		return vss.ErrWriterErrorTimeout
+	}
+	return writerCode(err, vss.ErrWriterErrorNonRetryable)
+}
 
 // snapshotCode is what the requester sees when a guest fails: a time-out is
 // reported as one, a guest's writer with a writer's code, a guest that is busy

@@ -1,0 +1,66 @@
+package hyperv
+
+import "time"
+
+// A Policy settles what the document leaves open. The zero value is what a
+// conformance test expects.
+type Policy struct {
+	// Parallel is how many machines PrepareSnapshot works at, at the same time. 0
+	// and 1 work at one after another.
+	Parallel int
+	// GuestsFirst has the guests take their snapshots before other machines are
+	// saved, which shortens the outage of those.
+	GuestsFirst bool
+	// RollBackFirst has PostSnapshot roll back the VHD files before it brings
+	// machines back.
+	RollBackFirst bool
+
+	// Redecide says what counts if a machine would be backed up otherwise when the
+	// shadow copy is made than its caption told.
+	Redecide Redecide
+	// TransitionLimit is how long PrepareSnapshot waits for a machine that is on its
+	// way to another state. Zero refuses the machine at once.
+	TransitionLimit time.Duration
+	// SaveCritical backs up a machine whose storage failed in the saved state; by
+	// default it is refused.
+	SaveCritical bool
+
+	// AllOrNothing registers no machine in PostRestore if the files of one are not
+	// all there; by default the others are registered before the writer fails.
+	AllOrNothing bool
+
+	// OperationLimit is how long the writer waits until a machine is saved, brought
+	// back, turned off or deleted; [DefaultOperationLimit] if zero.
+	OperationLimit time.Duration
+	// AnswerLimit is how long the writer waits for a guest, which should have given
+	// up by itself before; [DefaultAnswerLimit] if zero.
+	AnswerLimit time.Duration
+}
+
+// DefaultOperationLimit is far more than any operation takes. No figure is
+// published.
+const DefaultOperationLimit = time.Hour
+
+func (p Policy) operationLimit() time.Duration {
+	if p.OperationLimit > 0 {
+		return p.OperationLimit
+	}
+	return DefaultOperationLimit
+}
+
+func (p Policy) answerLimit() time.Duration {
+	if p.AnswerLimit > 0 {
+		return p.AnswerLimit
+	}
+	return DefaultAnswerLimit
+}
+
+// A Redecide is what PrepareSnapshot makes of the method that a machine's caption
+// told when metadata were gathered.
+type Redecide uint8
+
+const (
+	RedecideAlways Redecide = iota // the machine's state now decides
+	RedecideNever                  // what the caption told is done, or fails
+	RedecideRefuse                 // the backup fails if both differ
+)
