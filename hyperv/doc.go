@@ -14,7 +14,8 @@
 //	left := hyperv.Audit(host)          // nothing
 //
 // The rules come from the page "Backing Up and Restoring Virtual Machines"; they
-// stand as data in [Requirements], and the trace cites them by number. A machine
+// stand as data in [Requirements], and the trace cites them by number;
+// REQUIREMENTS.md beside the source lists the tests that hold each. A machine
 // is backed up in one of two ways, which [Profile.Decide] chooses: by a snapshot
 // inside the child ([MethodChildSnapshot]), during which it keeps running, or in
 // the saved state ([MethodSavedState]), for which it is stopped.

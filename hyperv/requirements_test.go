@@ -1,6 +1,7 @@
 package hyperv_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -52,31 +53,80 @@ func goFiles(t *testing.T, fits func(path string) bool) map[string]*ast.File {
 
 func isTest(path string) bool { return strings.HasSuffix(path, "_test.go") }
 
-var testName = regexp.MustCompile(`^TestR([0-9]+)_`)
+var testName = regexp.MustCompile(`(?m)^func (TestR([0-9]+)_\w*)\(`)
 
-// TestRequirementsHaveTests demands a named test for every requirement that a
-// single host can show.
-func TestRequirementsHaveTests(t *testing.T) {
-	tested := make(map[int]bool)
-	for _, file := range goFiles(t, isTest) {
-		for _, d := range file.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if !ok || f.Recv != nil {
-				continue
-			}
-			if m := testName.FindStringSubmatch(f.Name.Name); m != nil {
-				n, err := strconv.Atoi(m[1])
-				if _, known := hyperv.RequirementByID("R" + m[1]); err != nil || !known {
-					t.Errorf("%s tests no requirement", f.Name.Name)
-				}
-				tested[n] = true
-			}
+// testsOfRequirements finds the tests that name a requirement, wherever they are in
+// the module: "hyperv.TestR1_EverythingRunsThroughVSS", by number.
+func testsOfRequirements(t *testing.T) map[int][]string {
+	t.Helper()
+	found := make(map[int][]string)
+	err := filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		if name := d.Name(); err == nil && d.IsDir() && file != ".." && (name == "testdata" || strings.HasPrefix(name, ".")) {
+			return fs.SkipDir
 		}
+		if err != nil || d.IsDir() || !isTest(file) {
+			return err
+		}
+		src, err := os.ReadFile(file)
+		room, _ := filepath.Rel("..", filepath.Dir(file))
+		for _, m := range testName.FindAllSubmatch(src, -1) {
+			n, bad := strconv.Atoi(string(m[2]))
+			if _, known := hyperv.RequirementByID("R" + string(m[2])); bad != nil || !known {
+				t.Errorf("%s: %s tests no requirement", file, m[1])
+			}
+			found[n] = append(found[n], filepath.ToSlash(room)+"."+string(m[1]))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	for _, list := range found {
+		slices.Sort(list)
+	}
+	return found
+}
+
+// clustered tells whether a requirement can be shown by a cluster alone.
+func clustered(r hyperv.Requirement) bool { return r.Number >= 60 && r.Number <= 66 }
+
+// TestRequirementsHaveTests demands a named test for every requirement, and that
+// the table in REQUIREMENTS.md lists them. Those that take a cluster have theirs in
+// package cluster, once it tests any.
+func TestRequirementsHaveTests(t *testing.T) {
+	tested := testsOfRequirements(t)
+	hasCluster := false
+	for _, list := range tested {
+		hasCluster = hasCluster || slices.ContainsFunc(list, func(name string) bool { return strings.HasPrefix(name, "cluster.") })
+	}
+	var b strings.Builder
+	b.WriteString("# The requirements, and the tests that hold them\n\nThe numbers are those of `hyperv.Requirements`; they come from the page\n" +
+		"\"" + hyperv.Document + "\".\n" +
+		"This file is written by `go test ./hyperv -run TestRequirementsHaveTests -rewrite`, and the same test fails when a\nrequirement has no test of its name or the table is not up to date.\n\n" +
+		"| | Requirement | Tests |\n|---|---|---|\n")
 	for _, r := range hyperv.Requirements() {
-		if clustered := r.Number >= 60 && r.Number <= 66; !tested[r.Number] && !clustered {
+		list := tested[r.Number]
+		if len(list) == 0 && (hasCluster || !clustered(r)) {
 			t.Errorf("%s has no test: %s", r.ID(), r.Statement)
 		}
+		tests := "*in package cluster*"
+		if len(list) > 0 {
+			tests = "`" + strings.Join(list, "`, `") + "`"
+		}
+		statement := r.Statement
+		if r.Inferred {
+			statement += " *(inferred)*"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.ID(), strings.ReplaceAll(statement, "|", `\|`), tests)
+	}
+	const file = "REQUIREMENTS.md"
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || strings.ReplaceAll(string(got), "\r\n", "\n") != b.String() {
+		t.Errorf("%s is not up to date (write it with -rewrite): %v", file, err)
 	}
 }
 
