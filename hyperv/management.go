@@ -13,7 +13,9 @@ import (
 //
 // Every method waits until the work is done. Errors should wrap a [Code] or
 // carry an HRESULT; the writer passes it on. A machine that is not registered is
-// [ErrNotFound], one whose state does not allow the call [ErrInvalidState].
+// [ErrNotFound], one whose state does not allow the call [ErrInvalidState]. A call
+// ends early, with the context's error, when its context ends; what it began may go
+// on. Package hypervtest has a kit that tries all of this.
 type Management interface {
 	Inventory
 	Control

@@ -2,6 +2,7 @@
 //
 // [MustBeSettled] fails a test if anything is left over on a host, or if its next
 // backup does not succeed. An [Oracle] knows which bytes a backup must contain.
+// [RunManagement] tries a [hyperv.Management] of one's own.
 package hypervtest
 
 import (
