@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"sync"
 )
 
 // A Host is what a machine sees of its volumes: one tree with a directory for
@@ -13,7 +14,10 @@ import (
 //
 // A host of shadow copies shows all of them as one machine, and its links lead
 // from shadow copy to shadow copy.
+//
+// Its methods may be called at the same time, Mount and Unmount too.
 type Host struct {
+	mu     sync.RWMutex
 	drives [26]fs.FS
 }
 
@@ -32,13 +36,43 @@ var (
 func NewHost(drives map[string]fs.FS) (*Host, error) {
 	h := new(Host)
 	for name, fsys := range drives { // the result is the same in any order
-		letter := strings.TrimSuffix(name, ":")
-		if len(letter) != 1 || !isLetter(letter[0]) || fsys == nil || h.drives[index(letter)] != nil {
-			return nil, failName("host", name, ErrInvalidName)
+		if err := h.Mount(name, fsys); err != nil {
+			return nil, err
 		}
-		h.drives[index(letter)] = fsys
 	}
 	return h, nil
+}
+
+// Mount adds a drive, by the rules of [NewHost].
+func (h *Host) Mount(name string, fsys fs.FS) error {
+	letter := strings.TrimSuffix(name, ":")
+	if len(letter) != 1 || !isLetter(letter[0]) || fsys == nil {
+		return failName("host", name, ErrInvalidName)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.drives[index(letter)] != nil {
+		return failName("host", name, ErrInvalidName)
+	}
+	h.drives[index(letter)] = fsys
+	return nil
+}
+
+// Unmount takes a drive away; whoever asks for something on it finds nothing.
+// Files that are open stay so. Without the drive it does nothing.
+func (h *Host) Unmount(name string) {
+	if letter := strings.TrimSuffix(name, ":"); len(letter) == 1 && isLetter(letter[0]) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.drives[index(letter)] = nil
+	}
+}
+
+// at is the drive at a place in the alphabet, or nil.
+func (h *Host) at(i int) fs.FS {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.drives[i]
 }
 
 // index is the place of a letter in the alphabet.
@@ -73,11 +107,13 @@ func (h *Host) drive(name string) (fsys fs.FS, rest string, err error) {
 	if name == "." {
 		return nil, "", ErrAccessDenied // nothing but the drives stands there
 	}
-	if len(letter) == 1 && isLetter(letter[0]) && h.drives[index(letter)] != nil {
-		if !below {
-			rest = "."
+	if len(letter) == 1 && isLetter(letter[0]) {
+		if fsys := h.at(index(letter)); fsys != nil {
+			if !below {
+				rest = "."
+			}
+			return fsys, rest, nil
 		}
-		return h.drives[index(letter)], rest, nil
 	}
 	if below {
 		return nil, "", ErrPathNotFound
@@ -136,8 +172,8 @@ func (h *Host) ReadDir(name string) (list []fs.DirEntry, err error) {
 // without a medium.
 func (h *Host) list() []fs.DirEntry {
 	var list []fs.DirEntry
-	for i, fsys := range h.drives {
-		if fsys == nil {
+	for i := range h.drives {
+		if h.at(i) == nil {
 			continue
 		}
 		if info, err := h.Stat(string(rune('A' + i))); err == nil {

@@ -134,3 +134,39 @@ func TestNewHostRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A drive that is unmounted is gone for whoever holds the host, and can come back.
+func TestHostMount(t *testing.T) {
+	v := volume.New(volume.Config{})
+	if err := v.WriteFile(`\file`, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	h, err := volume.NewHost(map[string]fs.FS{"C:": volume.New(volume.Config{}).FS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := h.Mount("S:", v.FS()); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Mount("s", v.FS()); !errors.Is(err, volume.ErrInvalidName) {
+			t.Errorf("a letter is given twice: %v", err)
+		}
+		if b, err := h.ReadFile("S/file"); string(b) != "x" || err != nil {
+			t.Errorf("the drive has %q, %v", b, err)
+		}
+		h.Unmount("S:")
+		h.Unmount("")
+		if _, err := h.ReadFile("S/file"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a drive that is gone: %v", err)
+		}
+		if list, err := h.ReadDir("."); len(list) != 1 || err != nil {
+			t.Errorf("the drives are %v, %v", list, err)
+		}
+	}
+	for _, name := range []string{"", "S:\\", "1:", "ST"} {
+		if err := h.Mount(name, v.FS()); !errors.Is(err, volume.ErrInvalidName) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
