@@ -44,10 +44,15 @@ func (h *Host) attach(path string) (*vhdDisk, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &vhdDisk{host: h, vol: v, path: path, rest: rest, file: f, image: image}, nil
+	d := &vhdDisk{host: h, vol: v, path: path, rest: rest, file: f, image: image}
+	v.shared.opened(d)
+	return d, nil
 }
 
-func (d *vhdDisk) detach() { _ = d.file.Close() }
+func (d *vhdDisk) detach() {
+	_ = d.file.Close()
+	d.vol.shared.closed(d)
+}
 
 // ID is the identity of the disk, from the footer of its file.
 func (d *vhdDisk) ID() [16]byte { return d.image.ID() }

@@ -62,6 +62,7 @@ type Host struct {
 	files    *volume.Host
 	undo     undoStack
 	macs     addressPool
+	watchers []*stateWatcher
 	lastRead *Configuration // what loadConfiguration took apart last
 	lost     []Leftover     // registrations that did not survive the last boot
 }
@@ -112,17 +113,17 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 }
 
 func (h *Host) addVolume(c VolumeConfig) error {
-	letter, rest, err := volume.Split(c.Letter + `\`)
-	if err != nil || letter == "" || rest != `\` {
-		return &Error{Op: "NewHost", On: c.Letter, Err: ErrParameter}
+	letter, err := driveLetter(c.Letter)
+	if err != nil {
+		return &Error{Op: "NewHost", On: c.Letter, Err: err}
 	}
-	v := &hostVolume{letter: letter, Volume: volume.New(volume.Config{
+	gate := newHoldGate(h.world, "writes to "+h.actor.Path()+"/"+letter+":")
+	v := &hostVolume{letter: letter, gate: gate, Volume: volume.New(volume.Config{
 		ID:         h.actor.NewID("volume " + letter),
 		FileSystem: c.FileSystem,
 		Capacity:   c.Capacity,
 		Now:        h.world.Date,
 	})}
-	v.gate.Name = "writes to " + h.actor.Path() + "/" + letter + ":"
 	h.volumes = append(h.volumes, v)
 	return h.service.AddVolume(v)
 }
@@ -189,9 +190,14 @@ func (h *Host) adopt(vm *VM) {
 }
 
 func (h *Host) forget(vm *VM) {
+	h.undo.forget(vm.config.ID)
+	h.dismiss(vm)
+}
+
+// dismiss is forget for a machine that lives on elsewhere.
+func (h *Host) dismiss(vm *VM) {
 	h.vms = slices.DeleteFunc(h.vms, func(other *VM) bool { return other == vm })
 	delete(h.byID, vm.config.ID)
-	h.undo.forget(vm.config.ID)
 	h.macs.giveBack(vm.config)
 }
 

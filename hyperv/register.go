@@ -72,6 +72,7 @@ func (h *Host) enroll(c *Configuration, path string, stamp fileStamp, rules enro
 	vm.read = stamp
 	h.adopt(vm)
 	vm.emit("vm/register", rules.register, sim.S("path", path), sim.S("state", vm.state.String()))
+	vm.notify(0, vm.state)
 	if linked {
 		vm.emit("vm/link", rules.link, sim.S("at", filesBelow(h.root, c.ID).config()), sim.S("to", path))
 	}
@@ -243,6 +244,7 @@ func (vm *VM) delete(ctx context.Context, rule string) error {
 	h.disconnect(vm.ID())
 	h.forget(vm)
 	vm.emit("vm/delete", rule, sim.S("path", vm.path))
+	vm.notify(vm.state, 0)
 	return nil
 }
 

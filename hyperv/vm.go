@@ -108,6 +108,7 @@ func (vm *VM) setState(s State, rule string) {
 	vm.state = s
 	vm.emit("vm/state", rule, sim.S("from", from.String()), sim.S("to", s.String()))
 	vm.markRunning(s)
+	vm.notify(from, s)
 }
 
 // newVM makes the host's view of a machine; it is not registered yet.

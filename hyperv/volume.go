@@ -15,7 +15,8 @@ import (
 type hostVolume struct {
 	*volume.Volume
 	letter string // "D"
-	gate   sim.Gate
+	gate   *holdGate
+	shared *sharing // nil if it is the host's alone
 }
 
 var _ vss.Volume = (*hostVolume)(nil)
@@ -26,16 +27,23 @@ func (v *hostVolume) Name() string { return v.letter + `:\` }
 // FlushAndHold makes every write wait until Release. Nothing is cached, so there
 // is nothing to flush.
 func (v *hostVolume) FlushAndHold(context.Context) error {
-	v.gate.Shut()
+	v.gate.hold(v)
 	return nil
 }
 
 // Release lets writes go on.
-func (v *hostVolume) Release() { v.gate.Open() }
+func (v *hostVolume) Release() { v.gate.release(v) }
 
 // CreateShadow takes the shadow copy, in constant time.
 func (v *hostVolume) CreateShadow(_ context.Context, id [16]byte) error {
-	return v.Volume.CreateShadow(id)
+	if err := v.shared.admit(); err != nil {
+		return &Error{Op: "CreateShadow", On: v.Name(), Err: err}
+	}
+	if err := v.Volume.CreateShadow(id); err != nil {
+		return err
+	}
+	v.shared.taken(id)
+	return nil
 }
 
 // SealShadow makes a shadow copy read-only.
