@@ -227,3 +227,19 @@ func TestSharedHold(t *testing.T) {
 		t.Error("the write still waits")
 	}
 }
+
+// A machine that has gone to another host is not brought back, and the backup
+// that saved it fails.
+func TestPostSnapshotMissesAMachineThatLeft(t *testing.T) {
+	p := newPair(t)
+	vm := p.running("db", onShared, stopped)
+	p.running("web", stopped)
+	p.h.OnStateChange(func(c hyperv.StateChange) {
+		if c.Name == "web" && c.To == hyperv.StateSaving {
+			p.w.Actor("admin").Go("unregister", vm.Unregister)
+		}
+	})
+	_, err := p.backup()
+	p.failsWith(err, vss.StateFailedAtPostSnapshot, vss.ErrWriterErrorNonRetryable, "db", "not found")
+	p.settled()
+}

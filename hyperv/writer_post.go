@@ -72,6 +72,10 @@ func (w *Writer) bringBack(ctx context.Context, e *undoEntry) error {
 		rule = "R32"
 	}
 	sim.Emit(ctx, "hyperv/bring-back", rule, sim.S("vm", e.name), sim.S("to", e.to.String()))
+	if _, err := w.manage.Machine(ctx, e.vm); errors.Is(err, ErrNotFound) { // it went to another host
+		w.host.undo.drop(e)
+		return failure(vss.ErrWriterErrorNonRetryable, e.name, err)
+	}
 	return w.host.undo.undo(ctx, w.manage, []*undoEntry{e})
 }
 
