@@ -243,7 +243,7 @@ func (l *lab) clean(but ...string) {
 func (l *lab) left() string {
 	var b strings.Builder
 	for _, x := range cluster.Audit(l.ctx(), l.c) {
-		fmt.Fprintln(&b, x)
+		fmt.Fprintln(&b, "  "+strings.ReplaceAll(x.String(), "\n", "; "))
 	}
 	return b.String()
 }
@@ -307,8 +307,8 @@ func (l *lab) story(since int) string {
 	var b strings.Builder
 	trace := l.w.Trace()[since:]
 	for _, e := range trace {
-		what := sentence(e)
-		if what == "" {
+		what := strings.ReplaceAll(sentence(e), "\n", "; ")
+		if what == "" || e.Kind == "cluster/group" {
 			continue
 		}
 		who, _, _ := strings.Cut(e.Actor, "/")
@@ -347,6 +347,9 @@ func sentence(e sim.Event) string {
 	case "hyperv/undo":
 		return "the writer undoes everything"
 	case "provider/commit":
+		if host, guest, ok := strings.Cut(e.Actor, "/guest/"); ok && guest != "" {
+			return "the guest of " + short(host) + " takes shadow copies of itself"
+		}
 		return "the shadow copies are taken"
 	case "volume/mount":
 		return "has the volume " + get("volume")
