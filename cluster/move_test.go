@@ -1,0 +1,207 @@
+package cluster_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/shadowsim/shadowsim/cluster"
+	"github.com/shadowsim/shadowsim/hyperv"
+)
+
+// How a machine comes along when its group is moved.
+func TestMoves(t *testing.T) {
+	for _, c := range []struct {
+		how   cluster.MoveType
+		disk  bool
+		boots int // after the move
+		saves int
+	}{
+		{cluster.LiveMigration, false, 0, 0},
+		{cluster.MoveSave, false, 0, 1},
+		{cluster.MoveSave, true, 0, 1},
+		{cluster.MoveTurnOff, true, 1, 0},
+		{cluster.MoveShutdown, false, 1, 0},
+		{cluster.MoveShutdownForce, true, 1, 0},
+	} {
+		t.Run(c.how.String(), func(t *testing.T) {
+			l := newLab(t, labConfig{disk: c.disk})
+			vm := l.vm("db", inside)
+			vm.SetOfflineAction(cluster.ShutdownForce) // the way of the move counts
+			l.advance(3 * time.Second)
+			whole := l.safe(vm)
+			boots, saves, since := l.count("guest/boot"), l.count("vm/state", "to=saved"), l.now()
+			l.must(vm.Group().Move(l.ctx(), "h2", c.how))
+			l.wantAt(vm, "h2")
+			if b, s := l.count("guest/boot")-boots, l.count("vm/state", "to=saved")-saves; b != c.boots || s != c.saves {
+				t.Errorf("%d boots and %d saves, want %d and %d\n%s", b, s, c.boots, c.saves, l.story(since))
+			}
+			if shut := l.count("guest/shutdown") > 0; shut != (c.how == cluster.MoveShutdown || c.how == cluster.MoveShutdownForce) {
+				t.Errorf("a shutdown in order: %v", shut)
+			}
+			l.advance(5 * time.Minute)
+			for _, e := range l.w.Trace()[since:] {
+				if e.Kind == "cluster/event" || e.Kind == "cluster/unaware" {
+					t.Errorf("%v", e)
+				}
+			}
+			whole()
+			l.clean()
+			l.nextBackup()
+			l.must(vm.Group().Move(l.ctx(), "", c.how)) // the best possible is h1
+			l.wantAt(vm, "h1")
+			l.must(vm.Group().Move(l.ctx(), "h1", c.how))
+			l.clean()
+		})
+	}
+}
+
+// What a live migration wants.
+func TestLiveMigrationIsRefused(t *testing.T) {
+	l := newLab(t, labConfig{disk: true})
+	vm := l.vm("db", inside)
+	if err := vm.Group().Move(l.ctx(), "h2", cluster.LiveMigration); !errors.Is(err, cluster.ErrNotSupported) {
+		t.Errorf("with a disk of one node: %v", err)
+	}
+	l.wantAt(vm, "h1")
+	l = newLab(t, labConfig{})
+	vm = l.vm("db", inside)
+	l.must(vm.Resource().Offline(l.ctx()))
+	if err := vm.Group().Move(l.ctx(), "h2", cluster.LiveMigration); !errors.Is(err, cluster.ErrResourceNotOnline) {
+		t.Errorf("of a machine that does not run: %v", err)
+	}
+	l.must(vm.Resource().Online(l.ctx()))
+	l.must(l.host("h1").VM("db").Lock("export"))
+	if err := vm.Group().Move(l.ctx(), "h2", cluster.LiveMigration); !errors.Is(err, hyperv.ErrInUse) {
+		t.Errorf("of a machine that is held: %v", err)
+	}
+	l.host("h1").VM("db").Unlock()
+	l.wantAt(vm, "h1")
+	l.clean()
+}
+
+// The offline action is what an intended offline does; the next one can be another.
+func TestOfflineActions(t *testing.T) {
+	for action, want := range map[cluster.OfflineAction]string{
+		cluster.TurnOff: "off", cluster.Save: "saved", cluster.Shutdown: "off", cluster.ShutdownForce: "off",
+	} {
+		l := newLab(t, labConfig{})
+		vm := l.vm("db", inside, func(c *cluster.VMConfig) { c.OfflineAction = &action })
+		l.must(vm.Resource().Offline(l.ctx()))
+		if s := l.state("h1", "db"); s != want {
+			t.Errorf("%v makes it %s", action, s)
+		}
+		l.must(vm.Resource().Online(l.ctx()))
+		vm.SetNextOfflineAction(cluster.Save)
+		for i := range 2 {
+			l.must(vm.Resource().Offline(l.ctx()))
+			if s := l.state("h1", "db"); i == 0 && s != "saved" || i == 1 && s != want {
+				t.Errorf("the offline number %d makes it %s", i, s)
+			}
+			l.must(vm.Resource().Online(l.ctx()))
+		}
+		l.wantAt(vm, "h1")
+		l.clean()
+	}
+}
+
+// The configuration going offline takes the machine with it.
+func TestWrongOrderOffline(t *testing.T) {
+	l := newLab(t, labConfig{})
+	vm := l.vm("db", inside)
+	l.must(vm.Configuration().Offline(l.ctx()))
+	if vm.Resource().State() != cluster.ResourceOffline || l.count("vm/state", "to=saved") != 1 || l.state("h1", "db") != "not registered" {
+		t.Errorf("the machine is %v\n%s", vm.Resource().State(), l.story(0))
+	}
+	l.must(vm.Resource().Online(l.ctx()))
+	l.wantAt(vm, "h1")
+}
+
+// A guest that stands still is missed by the heartbeat, if it is watched.
+func TestHeartbeat(t *testing.T) {
+	for _, watched := range []bool{true, false} {
+		l := newLab(t, labConfig{})
+		vm := l.vm("db", inside, func(c *cluster.VMConfig) { c.CheckHeartbeat = watched })
+		l.host("h1").VM("db").Guest().Pause() // the machine runs, its guest hangs
+		l.advance(time.Minute)
+		if n := l.count("cluster/event", "id=1069"); (n == 1) != watched {
+			t.Errorf("watched %v: %d failures\n%s", watched, n, l.story(0))
+		}
+		if l.host("h1").VM("db").Guest().Paused() == watched {
+			t.Errorf("watched %v: the guest hangs %v", watched, !watched)
+		}
+		l.advance(time.Minute)
+		l.wantAt(vm, "h1")
+	}
+}
+
+// A guest that crashes is restarted, and nobody was behind it.
+func TestGuestCrash(t *testing.T) {
+	l := newLab(t, labConfig{})
+	vm := l.vm("db", inside)
+	l.host("h1").VM("db").Guest().Actor().Kill()
+	l.advance(time.Minute)
+	l.wantAt(vm, "h1")
+	if list := l.events("cluster/event", "id=1069"); len(list) != 1 || list[0].Rule != "" {
+		t.Errorf("%v", list)
+	}
+	if l.count("cluster/restart") != 1 || l.count("cluster/unaware") != 0 {
+		t.Error(l.story(0))
+	}
+	l.clean()
+}
+
+// What a cluster is asked for that cannot be.
+func TestRefusals(t *testing.T) {
+	l := newLab(t, labConfig{})
+	vm := l.vm("db", inside)
+	ctx := l.ctx()
+	p := cluster.DefaultResourceProperties()
+	p.RetryPeriodOnFailure = p.RestartPeriod - 1
+	gp := cluster.DefaultGroupProperties()
+	gp.PreferredOwners = []string{"h9"}
+	hours := cluster.DefaultGroupProperties()
+	hours.FailbackWindowEnd = 24
+	other, err := l.c.AddGroup("other", "h2", nil)
+	l.must(err)
+	_, noNodes := cluster.New(l.w, cluster.Config{})
+	_, twice := cluster.New(l.w, cluster.Config{Nodes: []cluster.NodeConfig{{Name: "a", Host: cluster.HyperV(l.hosts[0])}, {Name: "a", Host: cluster.HyperV(l.hosts[1])}}})
+	_, sameGroup := l.c.AddGroup("db", "h1", nil)
+	_, noNode := l.c.AddGroup("new", "h9", nil)
+	_, sameVolume := l.c.AddSharedVolume(l.shared, "h1")
+	_, sameResource := other.AddResource(cluster.ResourceConfig{Name: vm.Resource().Name(), Type: &light{}})
+	_, foreign := other.AddResource(cluster.ResourceConfig{Name: "x", Type: &light{}, DependsOn: []*cluster.Resource{vm.Resource()}})
+	_, noType := other.AddResource(cluster.ResourceConfig{Name: "x"})
+	_, noVM := l.c.AddVM(ctx, cluster.VMConfig{Name: "x", Node: "h2", ID: vm.ID()})
+	_, elsewhere := l.c.AddVM(ctx, cluster.VMConfig{Name: "x", Node: "h1", ID: vm.ID(), Group: "other"})
+	for name, c := range map[string]struct {
+		got  error
+		want error
+	}{
+		"no nodes":              {noNodes, cluster.ErrInvalidParameter},
+		"one name twice":        {twice, cluster.ErrInvalidParameter},
+		"a group twice":         {sameGroup, cluster.ErrObjectAlreadyExists},
+		"a group on no node":    {noNode, cluster.ErrNodeNotFound},
+		"a volume twice":        {sameVolume, cluster.ErrObjectAlreadyExists},
+		"a resource twice":      {sameResource, cluster.ErrObjectAlreadyExists},
+		"a foreign dependency":  {foreign, cluster.ErrDependencyNotFound},
+		"a resource of no type": {noType, cluster.ErrInvalidParameter},
+		"a machine elsewhere":   {noVM, hyperv.ErrNotFound},
+		"a group elsewhere":     {elsewhere, cluster.ErrInvalidParameter},
+		"a retry too soon":      {vm.Resource().SetProperties(p), cluster.ErrInvalidParameter},
+		"no preferred node":     {vm.Group().SetProperties(gp), cluster.ErrNodeNotFound},
+		"hour 24":               {vm.Group().SetProperties(hours), cluster.ErrInvalidParameter},
+		"pausing no node":       {l.c.Pause(ctx, "h9"), cluster.ErrNodeNotFound},
+		"resuming one that is":  {l.c.Resume(ctx, "h1"), cluster.ErrInvalidState},
+		"joining one that is":   {l.c.Join(ctx, "h1", cluster.HyperV(l.hosts[0])), cluster.ErrInvalidState},
+		"preparing on no node":  {l.csv.PrepareForBackup(ctx, "h9"), cluster.ErrNodeNotFound},
+	} {
+		if !errors.Is(c.got, c.want) {
+			t.Errorf("%s: %v, want %v", name, c.got, c.want)
+		}
+		if _, ok := errors.AsType[*cluster.Error](c.got); !ok {
+			t.Errorf("%s: an error of type %T", name, c.got)
+		}
+	}
+	l.wantAt(vm, "h1")
+}
