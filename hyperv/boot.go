@@ -88,7 +88,7 @@ func (vm *VM) dropHandles() {
 
 // mountVolume makes a volume known to the new run of the host.
 func (h *Host) mountVolume(v *hostVolume, kept map[[16]byte]bool) error {
-	v.gate = sim.Gate{Name: v.gate.Name}
+	v.gate.release(v) // held by the run that ended
 	for _, id := range v.Shadows() {
 		if !kept[id] {
 			if err := v.Volume.DeleteShadow(id); err != nil {

@@ -148,7 +148,7 @@ func (vm *VM) settleAt(moved *VM) error {
 	to.adopt(moved)
 	to.plugIn(moved)
 	if to.linked(moved.path, moved.ID()) {
-		if failed := to.link(moved.path, moved.ID()); err == nil {
+		if _, failed := to.link(moved.path, moved.ID()); err == nil {
 			err = failed
 		}
 	}
