@@ -66,12 +66,19 @@ func versionPart(parts []string, i int) uint64 {
 	return n
 }
 
-// newRequestor makes the backup service that belongs to the operating system, or
-// the one that the configuration plugs in.
+// newRequestor makes the backup service that the configuration plugs in, or the
+// one that belongs to the operating system.
 func (m *Machine) newRequestor() Requestor {
-	switch {
-	case m.config.NewRequestor != nil:
+	if m.config.NewRequestor != nil {
 		return m.config.NewRequestor(m)
+	}
+	return DefaultRequestor(m)
+}
+
+// DefaultRequestor makes the backup service that belongs to a machine's operating
+// system, or nil if there is none for it. A [Config.NewRequestor] may wrap it.
+func DefaultRequestor(m *Machine) Requestor {
+	switch {
 	case m.service != nil:
 		return newWindowsRequestor(m)
 	case m.system.OS.IsLinux():

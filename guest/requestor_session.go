@@ -41,33 +41,78 @@ type backupSession struct {
 	work   backup
 	cancel context.CancelFunc // nil before it begins
 	why    Reason             // it was told to stop
+	begun  bool
 	result *Snapshot
 	over   sim.Signal // nothing is going on any more
 }
 
+func (s *backupSession) ended() bool { return s.runner.current != s }
+
 // run makes a backup and waits for it. If the caller gives up first, or dies, the
-// backup is told to stop and undoes itself while nobody waits.
+// backup is told to stop and undoes itself while nobody waits; one that nobody
+// hears of any more is undone as well.
 func (r *sessionRunner) run(ctx context.Context, o SnapshotOptions, work backup) (*Snapshot, error) {
+	if r.current != nil && !r.machine.Ended() {
+		return nil, r.fail(ErrBusy)
+	}
 	s := &backupSession{runner: r, work: work}
+	s.over.Name = "the end of the backup by " + r.machine.path + "/" + r.name
+	r.current = s
+	heard := s.unlessHeard(ctx)
 	err := r.call(ctx, "Snapshot", func(ctx context.Context) error {
-		if r.current != nil {
-			return r.fail(ErrBusy)
-		}
-		r.current = s
-		s.over.Name = "the end of the backup by " + r.actor.Path()
+		s.begun = true
 		return r.actor.Go("backup", func(base context.Context) error { return s.begin(base, o) }).Wait(ctx)
 	})
 	if err == nil {
+		heard()
 		return s.result, nil
 	}
-	if r.current == s && !r.machine.Ended() {
-		if !r.actor.Dead() { // the caller is dead, or its context has ended
-			s.stop(ErrAborted)
-		} else if late := r.machine.call(ctx, "Snapshot", s.over.Wait); late == nil {
+	switch {
+	case r.machine.Ended():
+	case !s.begun: // nor will it
+		s.stop(ErrAborted)
+		s.end()
+	case s.ended(): // by its own failure, or with a success that comes too late
+		err = errors.Join(err, s.withdraw(ctx))
+	case !r.actor.Dead(): // the caller is dead, or its context has ended
+		s.stop(ErrAborted)
+	default:
+		if late := r.machine.call(ctx, "Snapshot", s.over.Wait); late == nil {
 			err = r.fail(fmt.Errorf("%w: %w", ErrNotRunning, err))
 		}
 	}
+	if !dead(ctx) {
+		heard()
+	}
 	return nil, err
+}
+
+// dead tells whether the process of ctx was killed.
+func dead(ctx context.Context) bool {
+	a := sim.Self(ctx)
+	return a != nil && a.Dead()
+}
+
+// unlessHeard has the backup stopped, or what it made taken away, if the caller
+// dies before it has heard how it went.
+func (s *backupSession) unlessHeard(ctx context.Context) (heard func()) {
+	caller, m := sim.Self(ctx), s.runner.machine
+	if caller == nil {
+		return func() {}
+	}
+	return caller.OnKill(m.actor, "caller lost", func(ctx context.Context) error {
+		s.stop(ErrAborted)
+		return s.withdraw(ctx)
+	})
+}
+
+// withdraw takes away what a backup made that ended well, but unheard.
+func (s *backupSession) withdraw(ctx context.Context) error {
+	if !s.ended() || s.result == nil {
+		return nil
+	}
+	s.result = nil
+	return s.runner.machine.call(context.WithoutCancel(ctx), "Snapshot", s.work.undo)
 }
 
 // call runs fn in the service's process. A service whose process died is started
@@ -100,6 +145,9 @@ func (s *backupSession) begin(base context.Context, o SnapshotOptions) error {
 		cancel()
 	}
 	err := s.attempt(ctx)
+	if err != nil {
+		s.result = nil
+	}
 	if err != nil && !me.Dead() {
 		err = s.runner.fail(errors.Join(s.reason(ctx, err), s.work.undo(base)))
 	}
@@ -117,7 +165,10 @@ func (s *backupSession) attempt(ctx context.Context) (err error) {
 	if s.result, err = s.work.run(ctx); err != nil {
 		return err
 	}
-	return sim.At(ctx, PointSnapshot)
+	if err = sim.At(ctx, PointSnapshot); err == nil && s.why != 0 {
+		err = s.why // nobody waits for it any more
+	}
+	return err
 }
 
 // reason says why a backup whose time has ended failed.
@@ -132,7 +183,9 @@ func (s *backupSession) reason(ctx context.Context, err error) error {
 }
 
 func (s *backupSession) end() {
-	s.runner.current = nil
+	if s.runner.current == s {
+		s.runner.current = nil
+	}
 	s.over.Set()
 }
 
@@ -157,5 +210,5 @@ func (r *sessionRunner) abort(ctx context.Context) error {
 }
 
 func (r *sessionRunner) fail(cause error) error {
-	return &Error{Op: "Snapshot", On: r.actor.Path(), Err: cause}
+	return &Error{Op: "Snapshot", On: r.machine.path + "/" + r.name, Err: cause}
 }
