@@ -277,11 +277,14 @@ func (l *logReader) replayEntry(f File, e logEntry) error {
 		if failure = l.checkTarget(d, e); failure != nil {
 			return false
 		}
+		old := f.Size()
 		if failure = grow(f, d.off+d.len); failure != nil {
 			return false
 		}
 		if d.zero {
-			failure = erase(f, d.off, d.len)
+			if d.off < old { // what growth adds is zero
+				failure = erase(f, d.off, min(d.len, old-d.off))
+			}
 			return failure == nil
 		}
 		if failure = l.read(buf[:], at); failure != nil {
