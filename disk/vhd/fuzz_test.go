@@ -21,6 +21,10 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(small()[:len(small())-512]), false)
 	b, _ := foreign()
 	f.Add([]byte(b), true)
+	f.Add([]byte(smallChild()), true)
+	for i, data := range []string{"C\x00:\x00\\\x00", "\x00C\x00:\x00\\", "file:///p"} {
+		f.Add([]byte(smallChild().locator(2+i, []string{"W2ku", "W2ru", "MacX"}[i], []byte(data))), true)
+	}
 	for _, c := range rejections {
 		f.Add([]byte(c.file), false)
 	}
@@ -42,14 +46,32 @@ func FuzzOpen(f *testing.F) {
 		if im.Size() <= 0 || im.Size() > vhd.MaxSize {
 			t.Fatalf("a disk of %d bytes", im.Size())
 		}
+		if l, ok := im.Link(); ok {
+			l.Candidates()
+			standIn(t, im)
+		}
 		for _, off := range []int64{0, im.Size() / 2, max(im.Size()-1<<20, 0)} {
 			readSome(t, im, off)
+		}
+		for range im.Spans(0, im.Size()) {
 		}
 		for range im.Extents(0, im.Size()) {
 		}
 		im.Check()
 		writeSome(t, b)
 	})
+}
+
+// standIn puts a child over an empty disk of its size, or leaves any other
+// image alone.
+func standIn(t *testing.T, im *vhd.Image) {
+	if im.Type() != vhd.Differencing {
+		return
+	}
+	p := must(vhd.Create(disk.NewMemory(0), vhd.Options{Size: im.Size(), Type: vhd.Fixed}))
+	if err := im.SetParent(p, vhd.CheckSize); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // putRight makes the checksums of footers and header match what they sum up.
@@ -105,10 +127,12 @@ func writeSome(t *testing.T, b []byte) {
 	if err != nil {
 		return // the end of the file is lost
 	}
+	standIn(t, im)
 	first, last := pattern(1, int(min(700, im.Size()))), pattern(2, 1)
 	must(im.WriteAt(first, 0))
 	must(im.WriteAt(last, im.Size()-1))
 	again := must(vhd.Open(f, f.Size()))
+	standIn(t, again)
 	got := make([]byte, len(first))
 	must(again.ReadAt(got, 0))
 	if im.Size() > int64(len(first)) {

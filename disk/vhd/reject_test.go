@@ -29,11 +29,17 @@ func small() fileBytes {
 // smallChild is a differencing image like it, with two sectors of locators
 // behind the table.
 func smallChild() fileBytes {
-	p := must(vhd.Create(&flat{}, vhd.Options{Size: 8*4096 - 512, ID: [16]byte{8}}))
 	f := &flat{}
-	im := must(vhd.Create(f, vhd.Options{BlockSize: 4096, ID: [16]byte{9}, Parent: vhd.Parent{Image: p, Path: `C:\p`, Child: `C:\c`}}))
+	im := must(vhd.Create(f, vhd.Options{BlockSize: 8192, ID: [16]byte{9}, Parent: vhd.Parent{Image: smallParent(), Path: `C:\p`, Child: `C:\c`}}))
 	must(im.WriteAt(pattern(3, 3584), 3*4096))
 	return f.b
+}
+
+// smallParent is the parent of smallChild.
+func smallParent() *vhd.Image {
+	im := must(vhd.Create(&flat{}, vhd.Options{Size: 8*4096 - 512, BlockSize: 4096, ID: [16]byte{8}}))
+	must(im.WriteAt(pattern(70, 3*4096), 4096))
+	return im
 }
 
 func smallFixed() fileBytes {
