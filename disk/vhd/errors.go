@@ -34,6 +34,8 @@ const (
 	ErrParentSize     = virtdisk.ErrParentSize     // child and parent differ in size
 	ErrChainCycle     = virtdisk.ErrChainCycle     // an image would be its own ancestor, or a chain is longer than MaxChain
 	ErrLimit          = virtdisk.ErrLimit          // this kind of image cannot do that
+	ErrState          = virtdisk.ErrState          // a saved state forbids it
+	ErrShrink         = virtdisk.ErrShrink         // the smaller disk would lose data
 	ErrType           = virtdisk.ErrType           // the disk type is none of the three, or wrong for the call
 )
 

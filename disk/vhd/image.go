@@ -271,3 +271,17 @@ func (im *Image) mapBelow(off, n int64) disk.Segment {
 
 // bitmapAt returns the offset in the file that a table entry names.
 func bitmapAt(entry uint32) int64 { return int64(entry) * SectorSize }
+
+// Sync waits until everything written is safe, where the file knows of that.
+func (im *Image) Sync() error { return during("Sync", im.sync()) }
+
+// Close syncs the image, which can only be read from then on. It does not
+// close the file.
+func (im *Image) Close() error {
+	if im.file == nil {
+		return nil
+	}
+	err := im.sync()
+	im.file = nil
+	return during("Close", err)
+}

@@ -133,14 +133,17 @@ const blockAlign = 4096
 
 func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
 
-// moveFooter makes the file longer and writes the footer at end. If that fails
-// the file gets its old length back, if possible, and with it the old footer.
-func (im *Image) moveFooter(end int64) error {
+// moveFooter makes the file longer and writes the footer at end.
+func (im *Image) moveFooter(end int64) error { return im.putFooter(im.rawFooter, end) }
+
+// putFooter makes the file longer and writes a footer at end. If that fails the
+// file gets its old length back, if possible, and with it the old footer.
+func (im *Image) putFooter(raw [FooterSize]byte, end int64) error {
 	old := im.file.Size()
 	if err := im.file.Resize(end + FooterSize); err != nil {
 		return ioError(end, "file size", fmt.Errorf("%w: %w", ErrAllocate, err))
 	}
-	if _, err := im.writeFile(im.rawFooter[:], end, "footer"); err != nil {
+	if _, err := im.writeFile(raw[:], end, "footer"); err != nil {
 		if undo := im.file.Resize(old); undo != nil {
 			err = errors.Join(err, ioError(old, "file size", undo))
 		}
