@@ -1,9 +1,6 @@
 package vhd
 
-import (
-	"bytes"
-	"iter"
-)
+import "iter"
 
 // bitmapSize returns how many bytes of bitmap stand before a block.
 func bitmapSize(block int64) int64 {
@@ -91,9 +88,4 @@ func (im *Image) noteFull(b int64, bits sectorBits) {
 	if bits.allSet(0, im.used(b)/SectorSize) {
 		im.table.setFull(b)
 	}
-}
-
-// allZero reports whether p holds nothing but zeros.
-func allZero(p []byte) bool {
-	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }

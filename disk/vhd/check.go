@@ -3,6 +3,8 @@ package vhd
 import (
 	"errors"
 	"fmt"
+
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // maxProblems ends a Check that would go on for ever about one broken file.
@@ -52,7 +54,7 @@ func (im *Image) checkBlock(b int64, entry uint32) error {
 			if err := readFull(im.src, buf, data+at, "block data"); err != nil {
 				return err
 			}
-			if !allZero(buf) {
+			if !virtdisk.AllZero(buf) {
 				field := fmt.Sprintf("block %d", b)
 				return bad(ErrBitmap, data+at, field, "sector %d holds data that its bitmap denies", at/SectorSize)
 			}

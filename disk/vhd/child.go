@@ -1,6 +1,9 @@
 package vhd
 
-import "github.com/shadowsim/shadowsim/disk"
+import (
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
+)
 
 // defaultGrain is what a child takes over from its parent at least: a byte of
 // the bitmap. Readers exist that take a byte whose first bit is set for full
@@ -34,7 +37,7 @@ func checkGrain(sectors int) (int64, error) {
 func (im *Image) writeChild(p []byte, b, in int64) error {
 	entry := im.table.entry(b)
 	if entry == absent {
-		if allZero(p) && im.zeroBelow(b*im.dyn.block+in, int64(len(p))) {
+		if virtdisk.AllZero(p) && im.zeroBelow(b*im.dyn.block+in, int64(len(p))) {
 			return nil
 		}
 		wide, at, err := im.widen(p, b, in)

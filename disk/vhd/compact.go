@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // Compact makes the file of a dynamic or differencing image shorter. Blocks
@@ -75,7 +76,7 @@ func (im *Image) isZero(off, n int64) (bool, error) {
 	for e := range disk.Extents(im.src, off, n) {
 		for at := e.Off; at < e.End(); at += int64(len(buf)) {
 			p := buf[:min(int64(len(buf)), e.End()-at)]
-			if err := readFull(im.src, p, at, "block data"); err != nil || !allZero(p) {
+			if err := readFull(im.src, p, at, "block data"); err != nil || !virtdisk.AllZero(p) {
 				return false, err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // Write writes an image of the disk src to w, front to back, and returns how
@@ -69,7 +70,7 @@ func (p *Plan) findBlocks() error {
 				return err
 			}
 			at += int64(len(q))
-			if !allZero(q) {
+			if !virtdisk.AllZero(q) {
 				p.blocks = append(p.blocks, uint32(b))
 				next = b + 1
 				at = max(at, next*block)
@@ -240,7 +241,7 @@ func (s *sparse) copyFrom(src disk.Source, off, n int64) error {
 			if err := readFull(src, b, at, "source"); err != nil {
 				return err
 			}
-			for from, to := range nonzeroRuns(b) {
+			for from, to := range virtdisk.NonzeroRuns(b) {
 				place := s.at + at - off + int64(from)
 				if _, err := s.w.WriteAt(b[from:to], place); err != nil {
 					return ioError(place, "data", err)

@@ -111,25 +111,3 @@ func (j *joiner) flush() {
 	}
 	j.last = disk.Extent{}
 }
-
-// nonzeroRuns yields the ranges of p that hold other than zeros, in units of
-// 4096 bytes.
-func nonzeroRuns(p []byte) iter.Seq2[int, int] {
-	const unit = blockAlign
-	zero := func(at int) bool { return allZero(p[at:min(at+unit, len(p))]) }
-	return func(yield func(int, int) bool) {
-		for from := 0; from < len(p); from += unit {
-			if zero(from) {
-				continue
-			}
-			to := from + unit
-			for to < len(p) && !zero(to) {
-				to += unit
-			}
-			if !yield(from, min(to, len(p))) {
-				return
-			}
-			from = to
-		}
-	}
-}

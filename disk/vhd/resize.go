@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // Resize changes the size of the disk of an image that has no parent. What is
@@ -274,7 +275,7 @@ func (im *Image) lastData(size int64) error {
 			if _, err := im.read(p, at); err != nil {
 				return err
 			}
-			if !allZero(p) {
+			if !virtdisk.AllZero(p) {
 				return bad(ErrShrink, -1, "disk size", "%d bytes, and there is data behind %d", size, at)
 			}
 		}

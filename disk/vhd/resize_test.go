@@ -3,6 +3,7 @@ package vhd_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -192,6 +193,11 @@ func TestCutLayout(t *testing.T) {
 			after := reopen(t, &j.flat)
 			cutEverywhere(t, c.file, j.ops, func(what string, f *flat) {
 				got := reopen(t, f)
+				if l, ok := must(vhd.Open(f, f.Size())).Link(); ok {
+					if got := strings.Join(l.Candidates(), " "); got != `.\p C:\p .\p` && got != `C:\q .\q` {
+						t.Fatalf("kept%s: the parent is at %s", what, got)
+					}
+				}
 				if name == "shrink a fixed image" && len(got) == len(before) {
 					clear(got[len(after):][:512]) // the new footer may be there
 				}

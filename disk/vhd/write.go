@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // WriteAt writes the disk, in place. Zeros written where no block is, nor
@@ -62,7 +63,7 @@ func (im *Image) writeBlock(p []byte, b, in int64) error {
 	}
 	entry := im.table.entry(b)
 	if entry == absent {
-		if allZero(p) {
+		if virtdisk.AllZero(p) {
 			return nil
 		}
 		return im.allocate(b, in, int64(len(p)), p)
@@ -187,7 +188,7 @@ func (im *Image) eraseNonzero(off, n int64) error {
 		if err := readFull(im.src, p, off, "block data"); err != nil {
 			return err
 		}
-		if !allZero(p) {
+		if !virtdisk.AllZero(p) {
 			if err := im.erase(off, int64(len(p))); err != nil {
 				return err
 			}

@@ -1,0 +1,166 @@
+package image
+
+import (
+	"io"
+	"time"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
+)
+
+// Options says what image to make. Zero fields are what Windows would write,
+// but for ID and Time: nothing here draws a random number or reads the clock.
+type Options struct {
+	Format    Format    // zero means raw
+	Kind      Kind      // zero means Dynamic, or Differencing if there is a parent
+	Size      int64     // of the disk; a plan takes that of its source, a child that of its parent
+	BlockSize int64     // of an image that is not fixed; zero means the format's default
+	ID        [16]byte  // identifier of the image, or what the format's identifiers are made from
+	Time      time.Time // of creation, where the format has room for it
+	Parent    Image     // of a differencing image
+	Place     Place     // where the two lie
+}
+
+// A Place says where a child and its parent lie, in the words of Windows.
+type Place struct {
+	Parent string // absolute, `C:\VMs\base.vhd`, or as seen from the child's folder
+	Child  string // absolute; with it, Parent is written as seen from there too
+}
+
+// Create makes f an empty image, whose disk reads as zeros or as its parent,
+// and opens it. What was in f is gone.
+func Create(f File, o Options) (Image, error) {
+	c, ok := codecs[o.Format]
+	if !ok {
+		return nil, fail("Create", "", because(ErrFormatUnknown, "no images are made of %v", o.Format))
+	}
+	im, err := c.create(f, o)
+	if err != nil {
+		return nil, fail("Create", "", err)
+	}
+	return im, nil
+}
+
+// NewPlan plans an image, or with format [Raw] a file, of the disk src: to
+// convert an image give it as src, to collapse a chain give that. With a Parent
+// the image holds what differs from it. The disk must not change while there is
+// a plan for it.
+func NewPlan(src disk.Source, o Options) (Plan, error) {
+	if o.Format == Raw {
+		if o.Parent != nil || o.Kind == Differencing {
+			return nil, fail("NewPlan", "", because(ErrType, "raw bytes have no parent"))
+		}
+		return rawPlan{src}, nil
+	}
+	c, ok := codecs[o.Format]
+	if !ok {
+		return nil, fail("NewPlan", "", because(ErrFormatUnknown, "no images are made of %v", o.Format))
+	}
+	p, err := c.plan(src, o)
+	if err != nil {
+		return nil, fail("NewPlan", "", err)
+	}
+	return p, nil
+}
+
+// Convert makes f an image of the disk src; what was in f is gone.
+func Convert(f File, src disk.Source, o Options) error {
+	p, err := NewPlan(src, o)
+	if err != nil {
+		return err
+	}
+	if err = f.Resize(0); err == nil {
+		err = f.Resize(p.Size())
+	}
+	if err != nil {
+		return fail("Convert", "", err)
+	}
+	return fail("Convert", "", p.WriteAtTo(f))
+}
+
+// Resize changes the size of a disk. What a larger one gains is zero; a smaller
+// one is refused with [ErrShrink] when data would be lost, and a store that has
+// one size for ever with disk.ErrUnsupported.
+func Resize(im Image, size int64) error {
+	return fail("Resize", "", disk.Resize(im, size))
+}
+
+// A compacter gives unused room in its file back.
+type compacter interface{ Compact() error }
+
+// Compact makes an image's file as short as it can be without another one. A
+// kind of image that never has room to give back is [ErrType] or [ErrLimit].
+func Compact(im Image) error {
+	c, ok := im.(compacter)
+	if !ok {
+		f, k := FormatOf(im)
+		return fail("Compact", "", because(ErrLimit, "%v %v", k, f))
+	}
+	return fail("Compact", "", c.Compact())
+}
+
+// rawPlan writes the bytes of a disk and nothing else.
+type rawPlan struct{ src disk.Source }
+
+func (p rawPlan) Size() int64 { return p.src.Size() }
+
+func (p rawPlan) WriteTo(w io.Writer) (int64, error) {
+	size := p.Size()
+	buf := make([]byte, min(size, 1<<20))
+	for at := int64(0); at < size; {
+		b := buf[:min(size-at, int64(len(buf)))]
+		if err := readFull(p.src, b, at); err != nil {
+			return at, fail("WriteTo", "", err)
+		}
+		n, err := w.Write(b)
+		if err == nil && n < len(b) {
+			err = io.ErrShortWrite
+		}
+		if at += int64(n); err != nil {
+			return at, fail("WriteTo", "", err)
+		}
+	}
+	return size, nil
+}
+
+func (p rawPlan) WriteAtTo(w io.WriterAt) error {
+	size := p.Size()
+	end := int64(0)
+	var buf []byte
+	for e := range disk.Extents(p.src, 0, size) {
+		if buf == nil {
+			buf = make([]byte, min(size, 1<<20))
+		}
+		for at := e.Off; at < e.End(); {
+			b := buf[:min(e.End()-at, int64(len(buf)))]
+			if err := readFull(p.src, b, at); err != nil {
+				return fail("WriteAtTo", "", err)
+			}
+			for from, to := range virtdisk.NonzeroRuns(b) {
+				if _, err := w.WriteAt(b[from:to], at+int64(from)); err != nil {
+					return fail("WriteAtTo", "", err)
+				}
+				end = at + int64(to)
+			}
+			at += int64(len(b))
+		}
+	}
+	if end < size { // a file that grows by being written gets its length
+		if _, err := w.WriteAt([]byte{0}, size-1); err != nil {
+			return fail("WriteAtTo", "", err)
+		}
+	}
+	return nil
+}
+
+// readFull fills p or fails.
+func readFull(s io.ReaderAt, p []byte, off int64) error {
+	n, err := s.ReadAt(p, off)
+	switch {
+	case n == len(p):
+		return nil
+	case err == nil || err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
