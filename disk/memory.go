@@ -118,7 +118,7 @@ func (m *Memory) Extents(off, n int64) iter.Seq[Extent] {
 }
 
 // Diff yields the ranges that may differ as [Differ] promises, in pages of
-// 4 KiB. It takes any other Memory, also behind [ReadOnly], and is quick where
+// 4 KiB. It takes any other Memory, also behind [ReadOnly] and the like, and is quick where
 // they share pages: with a snapshot, a fork, a common ancestor.
 func (m *Memory) Diff(since Store) (iter.Seq[Extent], error) {
 	old, ok := strip(since).(*Memory)

@@ -10,8 +10,14 @@ type readOnly struct{ src Source }
 // optional interface but [Resizer], as far as s has.
 func ReadOnly(s Source) Store { return readOnly{src: s} }
 
-func (r readOnly) Size() int64                             { return r.src.Size() }
-func (r readOnly) ReadAt(p []byte, off int64) (int, error) { return r.src.ReadAt(p, off) }
+func (r readOnly) Size() int64 { return r.src.Size() }
+
+func (r readOnly) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 { // a reader has words of its own for that
+		return 0, fail("ReadAt", off, ErrRange)
+	}
+	return r.src.ReadAt(p, off)
+}
 
 func (r readOnly) WriteAt(p []byte, off int64) (int, error) {
 	return 0, fail("WriteAt", off, ErrReadOnly)
@@ -49,16 +55,18 @@ func (r readOnly) Diff(since Store) (iter.Seq[Extent], error) {
 	return Diff(s, strip(since))
 }
 
-// strip returns the store inside read-only wrappers.
+// strip returns the store inside wrappers that have its bytes.
 func strip(s Store) Store {
 	for {
-		w, ok := s.(readOnly)
-		if !ok || w.Unwrap() == nil {
+		w, ok := s.(interface{ inside() Store })
+		if !ok || w.inside() == nil {
 			return s
 		}
-		s = w.Unwrap()
+		s = w.inside()
 	}
 }
+
+func (r readOnly) inside() Store { return r.Unwrap() }
 
 func (r readOnly) Map(off, n int64) Segment {
 	e := clip(off, n, r.src.Size())

@@ -10,6 +10,8 @@ type wrapper struct{ s Store }
 // Unwrap returns the store inside.
 func (w *wrapper) Unwrap() Store { return w.s }
 
+func (w *wrapper) inside() Store { return w.s }
+
 // Size returns the number of bytes.
 func (w *wrapper) Size() int64 { return w.s.Size() }
 
