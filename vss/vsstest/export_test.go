@@ -1,0 +1,19 @@
+package vsstest
+
+// WriterUntil is TestWriter that ends as soon as the promise was found broken.
+func WriterUntil(newWriter NewWriter, o WriterOptions, breaks func(Promise) bool) error {
+	k := writerKit(newWriter, o)
+	k.enough = found(breaks)
+	return k.test()
+}
+
+func found(breaks func(Promise) bool) func([]*Broken) bool {
+	return func(list []*Broken) bool {
+		for _, b := range list {
+			if breaks(b.Promise) {
+				return true
+			}
+		}
+		return false
+	}
+}
