@@ -103,6 +103,16 @@ func TestTransportableSet(t *testing.T) {
 	}))
 }
 
+// A provider is found by its ID, and none by an unknown one.
+func TestProviderByID(t *testing.T) {
+	m := newMachine(t, vss.ServiceConfig{})
+	a := newArray(nil)
+	m.must(m.s.RegisterProvider(a, vss.ProviderConfig{ID: arrayID, Name: "array"}))
+	if m.s.Provider(arrayID) != vss.Provider(a) || m.s.Provider(vss.SystemProviderID) == nil || m.s.Provider(guid.GUID{1}) != nil {
+		t.Error("not those that are registered")
+	}
+}
+
 // A document without transportable copies cannot be imported, nor written back.
 func TestNotTransportable(t *testing.T) {
 	m := newMachine(t, vss.ServiceConfig{})

@@ -50,6 +50,16 @@ func (s *Service) Providers() []ProviderInfo {
 	return out
 }
 
+// Provider returns the provider with the ID, the system provider among them, nil
+// if there is none. It is for those who test a provider: only the service calls it
+// otherwise.
+func (s *Service) Provider(id guid.GUID) Provider {
+	if p := s.providerByID(id); p != nil {
+		return p.Provider
+	}
+	return nil
+}
+
 func (s *Service) providerByID(id guid.GUID) *provider {
 	for _, p := range s.providers {
 		if p.ID == id {
