@@ -7,6 +7,13 @@ func WriterUntil(newWriter NewWriter, o WriterOptions, breaks func(Promise) bool
 	return k.test()
 }
 
+// ProviderUntil is TestProvider that ends as soon as the promise was found broken.
+func ProviderUntil(newProvider NewProvider, o ProviderOptions, breaks func(Promise) bool) error {
+	k := providerKit(newProvider, o)
+	k.enough = found(breaks)
+	return k.test()
+}
+
 func found(breaks func(Promise) bool) func([]*Broken) bool {
 	return func(list []*Broken) bool {
 		for _, b := range list {

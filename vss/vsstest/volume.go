@@ -36,6 +36,8 @@ type Volume struct {
 	files            contents
 	shadows          []*shadow
 	onForeign        func(what string, err error)
+	atHold           contents // what it held when writes were held last
+	written          contents // what the kit's application left there
 }
 
 // contents are files by name. The bytes of a file are never changed.
@@ -75,6 +77,7 @@ func (v *Volume) FlushAndHold(ctx context.Context) error {
 		return err
 	}
 	v.hold.Shut()
+	v.atHold = maps.Clone(v.files)
 	return nil
 }
 

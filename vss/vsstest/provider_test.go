@@ -1,0 +1,34 @@
+package vsstest_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/vsstest"
+)
+
+func systemProvider(_ context.Context, env *vsstest.ProviderEnv) (vss.Provider, error) {
+	return env.Service.Provider(vss.SystemProviderID), nil
+}
+
+func arrayOptions() vsstest.ProviderOptions {
+	return vsstest.ProviderOptions{Config: vss.ProviderConfig{Name: "Array", Type: vss.ProviderHardware}}
+}
+
+// The system provider and a provider as those of hardware are keep every promise.
+func TestSampleProviders(t *testing.T) {
+	t.Run("system", func(t *testing.T) { vsstest.RunProvider(t, systemProvider, vsstest.ProviderOptions{}) })
+	t.Run("array", func(t *testing.T) { vsstest.RunProvider(t, newArray, arrayOptions()) })
+}
+
+func TestSampleProvidersAsErrors(t *testing.T) {
+	for name, err := range map[string]error{
+		"system": vsstest.TestProvider(systemProvider, vsstest.ProviderOptions{}),
+		"array":  vsstest.TestProvider(newArray, arrayOptions()),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
