@@ -42,10 +42,30 @@ func (r *writerRun) backup(ctx context.Context, st step) error {
 	if e := x.leave(ctx); e != nil {
 		return e
 	}
+	if e := r.awaitService(ctx); e != nil {
+		return e
+	}
 	if err != nil && x.strict && !errors.Is(err, errGaveUp) {
 		r.breaks(promiseClean, "the requester", r.at(), "%s", oneLine(err))
 	}
 	return ctx.Err()
+}
+
+// awaitService waits until the service has taken back what a requester left that
+// died.
+func (r *writerRun) awaitService(ctx context.Context) error {
+	busy := func(left string) bool {
+		return strings.Contains(left, "session") || strings.Contains(left, "being created")
+	}
+	for range 1000 {
+		if len(r.active) > 0 || !slices.ContainsFunc(r.service.Leftovers(), busy) {
+			break
+		}
+		if err := sim.Sleep(ctx, loadRest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // calm tells whether nothing goes wrong in a step: no fault is planned, the
@@ -212,14 +232,23 @@ func (x *round) startSet(ctx context.Context) error {
 		}
 		x.ids[v.Name()] = id
 	}
-	if x.components() && x.metadata != nil {
-		for _, key := range vss.NewComponentTree(x.metadata.Components).Everything() {
-			if err := x.b.AddComponent(ctx, x.choice(key)); err != nil {
-				return err
-			}
-		}
+	if err := x.addComponents(ctx); err != nil {
+		return err
 	}
 	return x.until(ctx, "AddToSnapshotSet")
+}
+
+// addComponents adds those of the writer and of its neighbour.
+func (x *round) addComponents(ctx context.Context) error {
+	if !x.components() || x.metadata == nil {
+		return nil
+	}
+	for _, key := range vss.NewComponentTree(x.metadata.Components).Everything() {
+		if err := x.b.AddComponent(ctx, x.choice(key)); err != nil {
+			return err
+		}
+	}
+	return x.b.AddComponent(ctx, neighboursFiles)
 }
 
 func (x *round) choice(key vss.ComponentKey) vss.ComponentChoice {

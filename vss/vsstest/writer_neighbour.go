@@ -14,18 +14,20 @@ import (
 // comes.
 type neighbour struct{ thaw time.Duration }
 
+var neighboursFiles = vss.ComponentChoice{WriterID: guid.GUID{0x4E}, ComponentKey: vss.ComponentKey{Name: "files"}}
+
 const neighbourFreeze = 1200 * time.Millisecond
 
 func (r *writerRun) neighbour() error {
 	_, err := r.service.Subscribe(&neighbour{thaw: r.Patience + time.Second}, vss.WriterConfig{
-		Actor: r.machine.Child("neighbour"), ClassID: guid.GUID{0x4E}, Name: "Neighbour", Level: vss.LevelSystem, FreezeTimeout: time.Hour,
+		Actor: r.machine.Child("neighbour"), ClassID: neighboursFiles.WriterID, Name: "Neighbour", Level: vss.LevelSystem, FreezeTimeout: time.Hour,
 	})
 	return err
 }
 
 func (n *neighbour) Identify(_ context.Context, ev *vss.IdentifyEvent) error {
 	return ev.Metadata.AddComponent(vss.ComponentInfo{
-		ComponentKey: vss.ComponentKey{Name: "files"}, Type: vss.ComponentFileGroup, Selectable: true,
+		ComponentKey: neighboursFiles.ComponentKey, Type: vss.ComponentFileGroup, Selectable: true,
 		Files: []vss.FileSet{{FileSpec: vss.FileSpec{Path: `C:\neighbour`, Spec: "*"}}},
 	})
 }

@@ -1,6 +1,7 @@
 package vsstest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -14,12 +15,13 @@ const handlerGrace = 10 * time.Second
 
 // A traceJudge reads the trace of a run from its beginning to its end.
 type traceJudge struct {
-	run     *writerRun
-	frozen  map[string]time.Duration // session: since when it is frozen
-	offline map[string]time.Duration // session: since when it is being restored
-	thawed  map[string]time.Duration // session: since when it was thawed
-	written time.Duration            // when the writer wrote last
-	over    map[string]time.Duration // event and session: when its time was over
+	run        *writerRun
+	generation string                   // the writer's process
+	frozen     map[string]time.Duration // session: since when it is frozen
+	offline    map[string]time.Duration // session: since when it is being restored
+	thawed     map[string]time.Duration // session: since when it was thawed
+	written    time.Duration            // when the writer wrote last
+	over       map[string]time.Duration // event and session: when its time was over
 }
 
 // judgeTrace looks for what only the order of events tells.
@@ -34,15 +36,17 @@ func (r *writerRun) judgeTrace() {
 
 func (j *traceJudge) event(e sim.Event) {
 	session := e.Get("session")
+	if g := generation(e.Actor); ours(e.Actor) && g != j.generation {
+		j.generation = g
+		clear(j.frozen)
+		clear(j.offline)
+		clear(j.thawed)
+	}
 	switch {
 	case isWrite(e.Kind):
 		if ours(e.Actor) {
 			j.write(e)
 		}
-	case e.Kind == "vss/subscribe" && e.Get("writer") == j.run.Config.Name:
-		clear(j.frozen)
-		clear(j.offline)
-		clear(j.thawed)
 	case !ours(e.Actor):
 	case e.Kind == vss.EventFreeze.Kind()+".end":
 		if e.Get("outcome") == vss.OutcomeTrue.String() {
@@ -68,6 +72,12 @@ func (j *traceJudge) event(e sim.Event) {
 	default:
 		j.ended(e)
 	}
+}
+
+// generation is the process of the writer that an actor is, or belongs to.
+func generation(path string) string {
+	parts := strings.SplitN(path, "/", 3)
+	return parts[min(1, len(parts)-1)]
 }
 
 // write checks that the writer is free to write.
