@@ -121,10 +121,13 @@ func (l *Ledger) resume(ctx context.Context) error {
 
 // PostSnapshot marks the ledger in the shadow copy as recovered. This is the
 // automatic recovery of the writer: it changes bytes of the copy and of nothing
-// else.
+// else. A copy that nobody may recover stays as it is.
 func (l *Ledger) PostSnapshot(_ context.Context, ev *vss.PostSnapshotEvent) error {
 	if err := l.refuse(vss.EventPostSnapshot); err != nil {
 		return err
+	}
+	if ev.Context().Attributes()&vss.AttrNoAutoRecovery != 0 {
+		return nil
 	}
 	device, err := ev.SnapshotDeviceName(l.args.data + `\`)
 	if errors.Is(err, vss.ErrObjectNotFound) {
