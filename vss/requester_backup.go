@@ -204,7 +204,18 @@ func (b *BackupComponents) SetPreviousBackupStamp(ctx context.Context, c Compone
 // truncate logs by it. Call it for each component that was added, and not if
 // DoSnapshotSet failed.
 func (b *BackupComponents) SetBackupSucceeded(ctx context.Context, c ComponentChoice, succeeded bool) error {
-	return b.edit(ctx, "SetBackupSucceeded", c, func(r *ComponentRecord) error { r.BackupSucceeded = succeeded; return nil })
+	const op = "SetBackupSucceeded"
+	attrs := []sim.Attr{sim.S("component", c.FullPath())}
+	if !succeeded {
+		attrs = append(attrs, sim.S("succeeded", "no"))
+	}
+	return b.call(ctx, op, func(context.Context) error {
+		_, r, err := b.record(op, c)
+		if err == nil {
+			r.BackupSucceeded = succeeded
+		}
+		return err
+	}, attrs...)
 }
 
 // GetWriterComponentsCount is the number of writers in the document.
