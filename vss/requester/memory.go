@@ -397,9 +397,14 @@ type memoryInfo struct {
 	n    *node
 }
 
-func (i memoryInfo) Name() string           { return i.name }
-func (i memoryInfo) Size() int64            { return i.n.size }
-func (i memoryInfo) Mode() fs.FileMode      { return i.n.mode }
+func (i memoryInfo) Name() string { return i.name }
+func (i memoryInfo) Size() int64  { return i.n.size }
+func (i memoryInfo) Mode() fs.FileMode {
+	if i.n.attributes&attributeReadOnly != 0 {
+		return i.n.mode &^ 0o222
+	}
+	return i.n.mode
+}
 func (i memoryInfo) ModTime() time.Time     { return i.n.modified }
 func (i memoryInfo) Created() time.Time     { return i.n.created }
 func (i memoryInfo) FileAttributes() uint32 { return i.n.attributes }
