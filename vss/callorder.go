@@ -99,7 +99,7 @@ var bothRules = []CallRule{
 	{Method: "GetWriterStatus", From: initialised, Stays: true, Needs: FactStatus},
 	{Method: "FreeWriterStatus", From: initialised, Stays: true, Needs: FactStatus},
 	{Method: "GetWriterComponents", From: initialised, Stays: true},
-	{Method: "SaveAsXML", From: slices.Concat([]Phase{PhasePrepared, PhaseSnapped, PhaseCompleted, PhaseImported}, inRestore), Stays: true},
+	{Method: "SaveAsXML", From: slices.Concat([]Phase{PhasePrepared, PhaseSnapped, PhaseFailed, PhaseCompleted, PhaseImported}, inRestore), Stays: true},
 	{Method: "Release", From: append(slices.Clone(initialised), PhaseNew), To: PhaseReleased},
 }
 
