@@ -7,7 +7,8 @@ import (
 )
 
 // GatherWriterMetadata asks the writers that are subscribed and enabled to
-// describe themselves, once for each object. A writer that fails is missing
+// describe themselves, once for each object. Registered express writers come
+// behind them ([Service.RegisterExpressWriter]). A writer that fails is missing
 // afterwards, from the metadata and from the status.
 func (b *BackupComponents) GatherWriterMetadata(ctx context.Context) error {
 	return b.run(ctx, "GatherWriterMetadata", b.gather)
@@ -32,6 +33,11 @@ func (b *BackupComponents) gather(_, work context.Context) error {
 	for _, x := range asked {
 		if !x.omitted {
 			b.sessions = append(b.sessions, x)
+		}
+	}
+	for _, sub := range b.service.express {
+		if b.filter.passes(sub) {
+			b.sessions = append(b.sessions, b.newExpressSession(sub))
 		}
 	}
 	b.gathered = true
@@ -103,6 +109,9 @@ func (b *BackupComponents) gatherStatus(_, work context.Context) error {
 		}
 	}
 	for _, x := range b.sessions {
+		if x.sub.express != nil {
+			continue
+		}
 		b.statuses = append(b.statuses, x.status())
 		if b.phase == PhaseCompleted || b.phase == PhasePostRestored {
 			x.leave()

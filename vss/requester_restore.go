@@ -58,7 +58,7 @@ func (b *BackupComponents) selectForRestore(ctx context.Context, op string, c Co
 			if err := b.checkInstance(op, c, instance); err != nil {
 				return err
 			}
-		} else if b.writerOf(ComponentChoice{WriterID: c.WriterID}) == nil {
+		} else if x := b.writerOf(ComponentChoice{WriterID: c.WriterID}); x == nil || x.sub.express != nil {
 			return fail(op, c.FullPath(), ErrObjectNotFound, "the writer is not running")
 		}
 		r.SelectedForRestore, r.SelectedInstance = selected, instance

@@ -105,6 +105,7 @@ type Service struct {
 	volumes   []Volume
 	providers []*provider // the system provider is the first
 	writers   []*Subscription
+	express   []*Subscription
 	snapshots []*snapshot // oldest first
 	creating  *BackupComponents
 	devices   int

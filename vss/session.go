@@ -91,7 +91,7 @@ func (x *session) leave() {
 // gets tells whether the writer is to have the event.
 func (x *session) gets(e Event) bool {
 	switch {
-	case !x.takes || x.closed || !x.sub.alive() || !receives(x.state, e):
+	case !x.takes || x.closed || x.sub.express != nil || !x.sub.alive() || !receives(x.state, e):
 		return false
 	case e == EventBackupShutdown:
 		return x.joined

@@ -22,6 +22,7 @@ type Subscription struct {
 	name     string
 	instance guid.GUID
 	gone     bool
+	express  *WriterMetadata // of a writer that gets no events, which has only this
 	forget   func()
 	sessions []*session // open ones, oldest first
 	pending  []*delivery
