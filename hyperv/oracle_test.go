@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -274,18 +275,24 @@ func TestStepsOfARollback(t *testing.T) {
 		plan   string
 		says   string
 		rolled int // volumes that were rolled back
+		event  int
 	}{
-		{"mount the first", "hyperv/mount on=h1/db err=0x80070002", "system.vhd", 2},
-		{"mount the second", "hyperv/mount on=h1/db nth=2 err=0x80070020", "data.vhd", 3},
-		{"mount the last", "hyperv/mount on=h1/db nth=3 err=0x80070020", "log.vhd", 4},
-		{"revert the first", "hyperv/revert on=h1/db err=0x8007001F", "system.vhd", 2},
-		{"revert the last volume", "hyperv/revert on=h1/db nth=4 err=0x8007001F", "log.vhd", 5},
+		{"mount the first", "hyperv/mount on=h1/db err=0x80070002", "system.vhd", 2, hyperv.EventMountFailed},
+		{"mount the second", "hyperv/mount on=h1/db nth=2 err=0x80070020", "data.vhd", 3, hyperv.EventMountFailed},
+		{"mount the last", "hyperv/mount on=h1/db nth=3 err=0x80070020", "log.vhd", 4, hyperv.EventMountFailed},
+		{"revert the first", "hyperv/revert on=h1/db err=0x8007001F", "system.vhd", 2, hyperv.EventRevertFailed},
+		{"revert the last volume", "hyperv/revert on=h1/db nth=4 err=0x8007001F", "log.vhd", 5, hyperv.EventRevertFailed},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			l := newLab(t, sim.Plan(f.plan))
 			two(l)
 			_, err := l.backup()
 			l.failsWith(err, atPostSnapshot, retryable, "db: ", f.says)
+			l.event("hyperv/event", fmt.Sprint("id=", f.event), "vm=db")
+			l.event("hyperv/event", fmt.Sprint("id=", hyperv.EventRollbackFailed), "vm=db")
+			if !strings.Contains(err.Error(), fmt.Sprintf("(event %d)", f.event)) {
+				t.Errorf("the message has no event: %v", err)
+			}
 			if n := len(l.w.Trace().Select("hyperv/roll-back")); n != f.rolled {
 				t.Errorf("%d volumes were rolled back, want %d", n, f.rolled)
 			}

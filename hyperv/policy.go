@@ -25,6 +25,11 @@ type Policy struct {
 	// default it is refused.
 	SaveCritical bool
 
+	// LateAutoRecovery notices only in PostSnapshot that the shadow copy of a machine
+	// cannot be rolled back, for its context forbids auto-recovery; by default that
+	// is refused in PrepareSnapshot.
+	LateAutoRecovery bool
+
 	// AllOrNothing registers no machine in PostRestore if the files of one are not
 	// all there; by default the others are registered before the writer fails.
 	AllOrNothing bool

@@ -40,3 +40,31 @@ func writerCode(err error, otherwise vss.HRESULT) vss.HRESULT {
 	}
 	return otherwise
 }
+
+// The numbers under which the management service of Windows Server 2008 reports a
+// rollback that failed ("Event ID 10103", "Event ID 10104", "Event ID 10111").
+const (
+	EventRevertFailed   = 10103 // of one VHD
+	EventRollbackFailed = 10104 // of one or more VHDs of a machine
+	EventMountFailed    = 10111 // a VHD of the shadow copy could not be mounted
+)
+
+// A RollbackError is why a VHD file of a shadow copy could not be rolled back to the
+// guest's snapshot.
+type RollbackError struct {
+	VHD   string // path of the live file
+	Event int    // EventMountFailed or EventRevertFailed
+	Err   error
+}
+
+// Error names the file, the step and the event.
+func (e *RollbackError) Error() string {
+	step := "cannot be reverted to the guest's snapshot"
+	if e.Event == EventMountFailed {
+		step = "cannot be mounted from the shadow copy"
+	}
+	return fmt.Sprintf("%s %s (event %d): %v", e.VHD, step, e.Event, e.Err)
+}
+
+// Unwrap is the cause.
+func (e *RollbackError) Unwrap() error { return e.Err }

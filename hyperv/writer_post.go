@@ -95,47 +95,72 @@ func (w *Writer) rollBackVM(ctx context.Context, ev *vss.PostSnapshotEvent, m *m
 		}
 		path := m.Configuration.Drives[i].Path
 		if err := w.rollBack(ctx, ev, m, path, list); err != nil {
-			return failure(writerCode(err, vss.ErrWriterErrorRetryable), m.Name(), fmt.Errorf("%s: %w", path, err))
+			w.report(ctx, m, path, err)
+			return failure(writerCode(err, vss.ErrWriterErrorRetryable), m.Name(), err)
 		}
 	}
 	return nil
 }
 
+// report puts a rollback that failed into the trace, with the numbers of the events.
+func (w *Writer) report(ctx context.Context, m *member, path string, err error) {
+	vm := sim.S("vm", m.Name())
+	if e, ok := errors.AsType[*RollbackError](err); ok {
+		sim.Emit(ctx, "hyperv/event", "", vm, sim.N("id", e.Event), sim.S("vhd", path), sim.S("error", e.Err.Error()))
+	}
+	sim.Emit(ctx, "hyperv/event", "", vm, sim.N("id", EventRollbackFailed))
+}
+
 // rollBack mounts the copy of one VHD on the shadow copy, reverts the guest's
 // volumes on it, and dismounts it.
 func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *member, path string, copies []guest.Copy) error {
-	if err := sim.AtOn(ctx, FaultMount, w.object(m)); err != nil {
-		return err
-	}
-	shadow, rest, err := w.shadowOf(ev, path)
+	shadow, rest, image, err := w.mount(ctx, ev, m, path)
 	if err != nil {
-		return err
+		return &RollbackError{VHD: path, Event: EventMountFailed, Err: err}
 	}
-	f, err := shadow.OpenFile(rest, volume.ReadWrite, volume.Exclusive)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
 	mounted := w.host.undo.push(undoEntry{kind: undoMount, session: ev.SessionID(), vm: m.ID, name: m.Name()})
 	sim.Emit(ctx, "hyperv/mount", "R33", sim.S("vm", m.Name()), sim.S("vhd", path))
 	defer func() {
+		_ = image.file.Close()
 		w.host.undo.drop(mounted)
 		sim.Emit(ctx, "hyperv/dismount", "R33", sim.S("vm", m.Name()), sim.S("vhd", path))
 	}()
-	image, err := vhd.OpenFile(f)
-	if err != nil {
-		return err
-	}
 	for _, c := range copies {
 		if err := sim.AtOn(ctx, FaultRevert, w.object(m)); err != nil {
-			return err
+			return &RollbackError{VHD: path, Event: EventRevertFailed, Err: err}
 		}
-		if err := revert(shadow, rest, image, c); err != nil {
-			return err
+		if err := revert(shadow, rest, image.Image, c); err != nil {
+			return &RollbackError{VHD: path, Event: EventRevertFailed, Err: err}
 		}
 		sim.Emit(ctx, "hyperv/roll-back", "R33", sim.S("vm", m.Name()), sim.S("vhd", path), sim.S("volume", c.Volume))
 	}
 	return nil
+}
+
+// A mountedVHD is the copy of a VHD on a shadow copy, open for writing.
+type mountedVHD struct {
+	*vhd.Image
+	file *volume.File
+}
+
+// mount finds the copy of a VHD on the shadow copy and opens it for writing.
+func (w *Writer) mount(ctx context.Context, ev *vss.PostSnapshotEvent, m *member, path string) (shadow *volume.Volume, rest string, _ *mountedVHD, err error) {
+	if err := sim.AtOn(ctx, FaultMount, w.object(m)); err != nil {
+		return nil, "", nil, err
+	}
+	if shadow, rest, err = w.shadowOf(ev, path); err != nil {
+		return nil, "", nil, err
+	}
+	f, err := shadow.OpenFile(rest, volume.ReadWrite, volume.Exclusive)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	image, err := vhd.OpenFile(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, "", nil, err
+	}
+	return shadow, rest, &mountedVHD{image, f}, nil
 }
 
 // object names a machine to the fault plan.

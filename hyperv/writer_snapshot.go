@@ -61,7 +61,7 @@ func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *wr
 			return failure(vss.ErrWriterErrorRetryable, m.Name(), fmt.Errorf("the machine is %v", now.State))
 		case m.decision.Method == MethodNone:
 			return failure(vss.ErrWriterErrorNonRetryable, m.Name(), fmt.Errorf("the machine is %v", now.State))
-		case m.decision.Method == MethodChildSnapshot && ev.Context().Attributes()&vss.AttrNoAutoRecovery != 0:
+		case m.decision.Method == MethodChildSnapshot && !w.host.profile.Policy.LateAutoRecovery && ev.Context().Attributes()&vss.AttrNoAutoRecovery != 0:
 			return failure(vss.ErrWriterErrorRetryable, m.Name(), errNoAutoRecovery)
 		}
 	}
