@@ -46,6 +46,7 @@ type VMConfig struct {
 type DiskConfig struct {
 	Path      string // of the VHD file; an existing one is attached as it is
 	Size      int64  // of the disk, when the file is made
+	Parent    string // path of the VHD file that the new one shows where it holds nothing; Size and BlockSize are the parent's
 	Fixed     bool   // make a fixed VHD rather than a dynamically expanding one
 	BlockSize int64  // of a dynamically expanding one; 2 MiB if zero
 	Format    *guest.DiskSpec
@@ -247,7 +248,7 @@ func (h *Host) createDisk(d DiskConfig) (made bool, err error) {
 	}
 	if info, err := v.Stat(rest); err == nil && info.IsDir() {
 		return false, &Error{Op: "Attach", On: d.Path, Err: volume.ErrAccessDenied}
-	} else if err == nil || d.Size == 0 {
+	} else if err == nil || d.Size == 0 && d.Parent == "" {
 		return false, err
 	}
 	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
@@ -274,6 +275,14 @@ func (h *Host) fillDisk(f *volume.File, d DiskConfig) error {
 	}
 	if d.Fixed {
 		o.Type = vhd.Fixed
+	}
+	if d.Parent != "" {
+		p, err := openParent(h.live, d.Parent)
+		if err != nil {
+			return err
+		}
+		defer p.close()
+		o.Type, o.Size, o.Parent = vhd.Differencing, 0, vhd.Parent{Image: p.Image, Path: d.Parent, Child: d.Path}
 	}
 	image, err := vhd.Create(f, o)
 	if err != nil || d.Format == nil {

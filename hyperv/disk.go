@@ -19,58 +19,48 @@ import (
 // kept beside the bytes, in named streams of the file, so that a shadow copy of
 // the volume has them and a copy of the file's bytes has not.
 type vhdDisk struct {
-	host  *Host
-	vol   *hostVolume
-	path  string // whole: `D:\VMs\data.vhd`
-	rest  string // within the volume
-	file  *volume.File
-	image *vhd.Image
+	host *Host
+	vol  *hostVolume
+	path string // whole: `D:\VMs\data.vhd`
+	rest string // within the volume
+	*chain
 }
 
 var _ guest.Disk = (*vhdDisk)(nil)
 
-// attach opens a VHD file for a machine alone.
+// attach opens a VHD file for a machine alone, and what it stands on for reading.
 func (h *Host) attach(path string) (*vhdDisk, error) {
 	v, rest, err := h.volumeOf(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := v.OpenFile(rest, volume.ReadWrite, volume.Exclusive)
+	c, err := openChain(h.live, path)
 	if err != nil {
 		return nil, err
 	}
-	image, err := vhd.OpenFile(f)
-	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	d := &vhdDisk{host: h, vol: v, path: path, rest: rest, file: f, image: image}
+	d := &vhdDisk{host: h, vol: v, path: path, rest: rest, chain: c}
 	v.shared.opened(d)
 	return d, nil
 }
 
 func (d *vhdDisk) detach() {
-	_ = d.file.Close()
+	d.close()
 	d.vol.shared.closed(d)
 }
 
 // ID is the identity of the disk, from the footer of its file.
-func (d *vhdDisk) ID() [16]byte { return d.image.ID() }
-
-func (d *vhdDisk) Size() int64 { return d.image.Size() }
-
-func (d *vhdDisk) ReadAt(p []byte, off int64) (int, error) { return d.image.ReadAt(p, off) }
+func (d *vhdDisk) ID() [16]byte { return d.Image.ID() }
 
 // WriteAt waits while the host's volume holds writes.
 func (d *vhdDisk) WriteAt(p []byte, off int64) (int, error) {
 	if err := d.vol.pass(d.host.world); err != nil {
 		return 0, err
 	}
-	return d.image.WriteAt(p, off)
+	return d.Image.WriteAt(p, off)
 }
 
 // Unwrap is the image.
-func (d *vhdDisk) Unwrap() disk.Store { return d.image }
+func (d *vhdDisk) Unwrap() disk.Store { return d.Image }
 
 const keptPrefix = "shadowcopy."
 
@@ -85,7 +75,9 @@ func (d *vhdDisk) Keep(id [16]byte) error {
 }
 
 // Kept opens a snapshot.
-func (d *vhdDisk) Kept(id [16]byte) (disk.Store, error) { return openKept(d.vol.Volume, d.rest, id) }
+func (d *vhdDisk) Kept(id [16]byte) (disk.Store, error) {
+	return openKept(d.vol.Volume, d.rest, id, d.Parent())
+}
 
 // Seal makes a snapshot read-only.
 func (d *vhdDisk) Seal(id [16]byte) error {
@@ -99,8 +91,9 @@ func (d *vhdDisk) Drop(id [16]byte) error { return dropKept(d.vol.Volume, d.rest
 func (d *vhdDisk) KeptIDs() [][16]byte { return keptIDs(d.vol.Volume, d.rest) }
 
 // openKept opens a snapshot that is kept in a VHD file, be it the live one or
-// its copy on a shadow copy of the volume.
-func openKept(v *volume.Volume, rest string, id [16]byte) (disk.Store, error) {
+// its copy on a shadow copy of the volume. Of a differencing one it stands on the
+// same parent.
+func openKept(v *volume.Volume, rest string, id [16]byte, parent *vhd.Image) (disk.Store, error) {
 	f, err := v.OpenStream(rest, keptStream(id))
 	if err != nil {
 		return nil, keptError("Kept", rest, err)
@@ -108,6 +101,11 @@ func openKept(v *volume.Volume, rest string, id [16]byte) (disk.Store, error) {
 	image, err := vhd.OpenFile(f)
 	if err != nil {
 		return nil, keptError("Kept", rest, err)
+	}
+	if parent != nil {
+		if err := image.SetParent(parent, vhd.CheckTime); err != nil {
+			return nil, keptError("Kept", rest, err)
+		}
 	}
 	return image, nil
 }

@@ -79,8 +79,9 @@ type Machine struct {
 	Path          string // of the configuration file
 	Configuration *Configuration
 	Facts         Facts
-	Broken        error  // why the configuration file is no good any more, or nil
-	LockedBy      string // the operation that holds the machine, or ""
+	Parents       []string // files that differencing VHDs of the machine stand on, each once
+	Broken        error    // why the configuration file is no good any more, or nil
+	LockedBy      string   // the operation that holds the machine, or ""
 }
 
 // Name is the name people know the machine by.
@@ -104,12 +105,14 @@ func (m hostManagement) vm(op string, id [16]byte) (*VM, error) {
 }
 
 func (vm *VM) describe() Machine {
+	parents := vm.parents()
 	return Machine{
 		ID:            vm.ID(),
 		State:         vm.state,
 		Path:          vm.path,
 		Configuration: vm.config.clone(),
-		Facts:         vm.facts(),
+		Facts:         vm.facts(parents),
+		Parents:       parents,
 		Broken:        vm.broken(),
 		LockedBy:      vm.lock,
 	}

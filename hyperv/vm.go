@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/volume"
@@ -132,17 +133,41 @@ func (vm *VM) worker() *sim.Actor {
 }
 
 // facts gathers what the decision about the machine's backup rests on.
-func (vm *VM) facts() Facts {
+func (vm *VM) facts(parents []string) Facts {
 	f := Facts{
 		State:            vm.state,
 		BackupOffered:    vm.config.BackupOffered,
 		SnapshotLocation: vm.config.SnapshotRoot,
-		DiskPaths:        vm.config.VHDPaths(),
+		DiskPaths:        append(vm.config.VHDPaths(), parents...),
 	}
 	if m := vm.Guest(); m != nil {
 		f.Guest = vm.guestFacts(m)
 	}
 	return f
+}
+
+// parents lists the files that the machine's differencing VHDs stand on, each once.
+func (vm *VM) parents() []string {
+	var out []string
+	add := func(paths []string) {
+		for _, p := range paths {
+			if !slices.ContainsFunc(out, func(q string) bool { return volume.Equal(p, q) }) {
+				out = append(out, p)
+			}
+		}
+	}
+	if len(vm.disks) > 0 { // it executes
+		for _, d := range vm.disks {
+			if d.vhd != nil {
+				add(d.vhd.paths)
+			}
+		}
+		return out
+	}
+	for _, path := range vm.config.VHDPaths() {
+		add(parentsOf(vm.host.live, path))
+	}
+	return out
 }
 
 // guestFacts asks the integration services, and reads the disks' own bytes for
@@ -180,7 +205,7 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 
 // Decide tells how the writer would back the machine up as things stand, and
 // why not by a snapshot inside the child (R4, R10).
-func (vm *VM) Decide() Decision { return vm.host.profile.Decide(vm.facts()) }
+func (vm *VM) Decide() Decision { return vm.host.profile.Decide(vm.facts(vm.parents())) }
 
 // call runs fn in the machine's worker process, one operation at a time. A
 // machine that was deleted is [ErrNotFound].

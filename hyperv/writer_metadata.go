@@ -25,7 +25,7 @@ func (w *Writer) component(m Machine) vss.ComponentInfo {
 	// What the folder holds depends on whether the machine is saved when the
 	// shadow copy is taken; it may be missing or empty.
 	add(f.stateFolder(), "*")
-	for _, path := range m.Configuration.VHDPaths() {
+	for _, path := range append(m.Configuration.VHDPaths(), m.Parents...) {
 		add(volume.Dir(path), volume.Base(path))
 	}
 	return c

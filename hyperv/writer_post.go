@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
-	"github.com/shadowsim/shadowsim/disk/vhd"
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/vss"
@@ -121,7 +120,7 @@ func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *mem
 	mounted := w.host.undo.push(undoEntry{kind: undoMount, session: ev.SessionID(), vm: m.ID, name: m.Name()})
 	sim.Emit(ctx, "hyperv/mount", "R33", sim.S("vm", m.Name()), sim.S("vhd", path))
 	defer func() {
-		_ = image.file.Close()
+		image.close()
 		w.host.undo.drop(mounted)
 		sim.Emit(ctx, "hyperv/dismount", "R33", sim.S("vm", m.Name()), sim.S("vhd", path))
 	}()
@@ -129,7 +128,7 @@ func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *mem
 		if err := sim.AtOn(ctx, FaultRevert, w.object(m)); err != nil {
 			return &RollbackError{VHD: path, Event: EventRevertFailed, Err: err}
 		}
-		if err := revert(shadow, rest, image.Image, c); err != nil {
+		if err := revert(shadow, rest, image, c); err != nil {
 			return &RollbackError{VHD: path, Event: EventRevertFailed, Err: err}
 		}
 		sim.Emit(ctx, "hyperv/roll-back", "R33", sim.S("vm", m.Name()), sim.S("vhd", path), sim.S("volume", c.Volume))
@@ -137,30 +136,18 @@ func (w *Writer) rollBack(ctx context.Context, ev *vss.PostSnapshotEvent, m *mem
 	return nil
 }
 
-// A mountedVHD is the copy of a VHD on a shadow copy, open for writing.
-type mountedVHD struct {
-	*vhd.Image
-	file *volume.File
-}
-
-// mount finds the copy of a VHD on the shadow copy and opens it for writing.
-func (w *Writer) mount(ctx context.Context, ev *vss.PostSnapshotEvent, m *member, path string) (shadow *volume.Volume, rest string, _ *mountedVHD, err error) {
+// mount finds the copy of a VHD on the shadow copy and opens it for writing, over
+// the copies of its parents.
+func (w *Writer) mount(ctx context.Context, ev *vss.PostSnapshotEvent, m *member, path string) (shadow *volume.Volume, rest string, _ *chain, err error) {
 	if err := sim.AtOn(ctx, FaultMount, w.object(m)); err != nil {
 		return nil, "", nil, err
 	}
-	if shadow, rest, err = w.shadowOf(ev, path); err != nil {
+	at := func(path string) (*volume.Volume, string, error) { return w.shadowOf(ev, path) }
+	if shadow, rest, err = at(path); err != nil {
 		return nil, "", nil, err
 	}
-	f, err := shadow.OpenFile(rest, volume.ReadWrite, volume.Exclusive)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	image, err := vhd.OpenFile(f)
-	if err != nil {
-		_ = f.Close()
-		return nil, "", nil, err
-	}
-	return shadow, rest, &mountedVHD{image, f}, nil
+	c, err := openChain(at, path)
+	return shadow, rest, c, err
 }
 
 // object names a machine to the fault plan.
@@ -194,8 +181,8 @@ func (w *Writer) shadowOf(ev *vss.PostSnapshotEvent, path string) (*volume.Volum
 
 // revert makes a guest volume on an image what the guest's snapshot holds, and
 // takes the snapshot out of the image.
-func revert(shadow *volume.Volume, rest string, image *vhd.Image, c guest.Copy) error {
-	kept, err := openKept(shadow, rest, c.ID)
+func revert(shadow *volume.Volume, rest string, image *chain, c guest.Copy) error {
+	kept, err := openKept(shadow, rest, c.ID, image.Parent())
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 
+	"github.com/shadowsim/shadowsim/disk/vhd"
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -189,6 +190,7 @@ func restoredTo(c *vss.WriterComponent, path string) string {
 // R55).
 func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.WriterComponent) error {
 	conf := m.Configuration
+	recorded := conf.VHDPaths()
 	changed := false
 	for i, d := range conf.Drives {
 		if d.Kind != DriveVHD {
@@ -207,10 +209,51 @@ func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.Write
 		conf.SnapshotRoot = is
 		changed = true
 	}
-	if !changed {
-		return nil
+	if err := w.relinkAll(ctx, m, recorded, c); err != nil || !changed {
+		return err
 	}
 	return w.manage.Configure(ctx, m.ID, conf)
+}
+
+// relinkAll has every differencing VHD of the machine find the parent that was
+// restored with it, wherever both are now. recorded are the paths of the drives at
+// the time of the backup.
+func (w *Writer) relinkAll(ctx context.Context, m Machine, recorded []string, c *vss.WriterComponent) error {
+	for _, was := range recorded {
+		is := restoredTo(c, was)
+		for range vhd.MaxChain {
+			parentWas, parentIs, ok := w.parentOf(was, is, c)
+			if !ok {
+				break
+			}
+			changed, err := relink(w.host.live, is, parentIs)
+			if err != nil {
+				return err
+			}
+			if changed {
+				sim.Emit(ctx, "hyperv/relink-vhd", "R55", sim.S("vm", m.Name()), sim.S("vhd", is), sim.S("parent", parentIs))
+			}
+			was, is = parentWas, parentIs
+		}
+	}
+	return nil
+}
+
+// parentOf tells where the parent of a VHD lay at the time of the backup, and where
+// it is now; ok is false if the VHD has none, or none that can be found.
+func (w *Writer) parentOf(was, is string, c *vss.WriterComponent) (parentWas, parentIs string, ok bool) {
+	link, ok := linkIn(w.host.live, is)
+	if !ok {
+		return "", "", false
+	}
+	places := parentPlaces(was, link)
+	for _, p := range places { // one that the requester moved was it
+		if to := restoredTo(c, p); !volume.Equal(to, p) {
+			return p, to, true
+		}
+	}
+	parentWas, err := firstThere(w.host.live, places)
+	return parentWas, parentWas, err == nil
 }
 
 // reconnect gives every adapter a new port on its switch (R57). An adapter whose

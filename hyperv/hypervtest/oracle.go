@@ -284,13 +284,7 @@ func (e *expected) equalFiles(vm *hyperv.VM) error {
 }
 
 // OpenVHD opens a VHD file of a host for reading, from its bytes as they are now.
-func OpenVHD(h *hyperv.Host, path string) (*vhd.Image, error) {
-	f, err := openFile(h, path)
-	if err != nil {
-		return nil, err
-	}
-	return vhd.Open(f, f.Size())
-}
+func OpenVHD(h *hyperv.Host, path string) (*vhd.Image, error) { return h.OpenVHD(path) }
 
 func openFile(h *hyperv.Host, path string) (*volume.File, error) {
 	letter, rest, err := volume.Split(path)
@@ -304,7 +298,12 @@ func openFile(h *hyperv.Host, path string) (*volume.File, error) {
 	return v.Open(rest)
 }
 
+// digestFile is the digest of a file's bytes, or of what a differencing VHD shows:
+// how that names its parent depends on where it is.
 func digestFile(h *hyperv.Host, path string) ([32]byte, error) {
+	if image, err := h.OpenVHD(path); err == nil && image.Parent() != nil {
+		return disk.Digest(image)
+	}
 	f, err := openFile(h, path)
 	if err != nil {
 		return [32]byte{}, err

@@ -101,7 +101,7 @@ func (s *Sparse) CopyFrom(src disk.Source, off, n int64) error {
 			if err := readAll(src, b, at); err != nil {
 				return err
 			}
-			for from, to := range nonzeroRuns(b) {
+			for from, to := range NonzeroRuns(b) {
 				if _, err := s.w.WriteAt(b[from:to], s.at+at-off+int64(from)); err != nil {
 					return err
 				}
@@ -130,9 +130,9 @@ func AllZero(p []byte) bool {
 	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }
 
-// nonzeroRuns yields the ranges of p that hold other than zeros, in units of
+// NonzeroRuns yields the ranges of p that hold other than zeros, in units of
 // 4096 bytes.
-func nonzeroRuns(p []byte) iter.Seq2[int, int] {
+func NonzeroRuns(p []byte) iter.Seq2[int, int] {
 	const unit = 4096
 	zero := func(at int) bool { return AllZero(p[at:min(at+unit, len(p))]) }
 	return func(yield func(int, int) bool) {
