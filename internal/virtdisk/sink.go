@@ -1,9 +1,7 @@
 package virtdisk
 
 import (
-	"bytes"
 	"io"
-	"iter"
 
 	"github.com/shadowsim/shadowsim/disk"
 )
@@ -123,31 +121,4 @@ func readAll(src disk.Source, p []byte, off int64) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// AllZero reports whether p holds nothing but zeros.
-func AllZero(p []byte) bool {
-	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
-}
-
-// NonzeroRuns yields the ranges of p that hold other than zeros, in units of
-// 4096 bytes.
-func NonzeroRuns(p []byte) iter.Seq2[int, int] {
-	const unit = 4096
-	zero := func(at int) bool { return AllZero(p[at:min(at+unit, len(p))]) }
-	return func(yield func(int, int) bool) {
-		for from := 0; from < len(p); from += unit {
-			if zero(from) {
-				continue
-			}
-			to := from + unit
-			for to < len(p) && !zero(to) {
-				to += unit
-			}
-			if !yield(from, min(to, len(p))) {
-				return
-			}
-			from = to
-		}
-	}
 }
