@@ -70,7 +70,7 @@ func (o *Oracle) Begin(h *hyperv.Host) error {
 	o.machines = make(map[[16]byte]*expected)
 	for _, vm := range h.VMs() {
 		if s := vm.State(); s == hyperv.StateOff || s == hyperv.StateSaved {
-			if err := o.noteFiles(vm); err != nil {
+			if err := o.noteFiles(vm, s); err != nil {
 				return err
 			}
 		}
@@ -78,10 +78,14 @@ func (o *Oracle) Begin(h *hyperv.Host) error {
 	return nil
 }
 
-// noteFiles notes what the files of a machine hold that does not execute.
-func (o *Oracle) noteFiles(vm *hyperv.VM) error {
-	e := &expected{name: vm.Name(), state: vm.State()}
-	for _, path := range stateFiles(vm) {
+// noteFiles notes what the files of a machine hold that is off or saved. It may
+// be on its way from there already, if somebody is quick.
+func (o *Oracle) noteFiles(vm *hyperv.VM, state hyperv.State) error {
+	if vm == nil { // it has gone to another host; the backup will fail
+		return nil
+	}
+	e := &expected{name: vm.Name(), state: state}
+	for _, path := range stateFiles(vm, state) {
 		sum, err := digestFile(vm.Host(), path)
 		if err != nil {
 			return err
@@ -94,9 +98,9 @@ func (o *Oracle) noteFiles(vm *hyperv.VM) error {
 
 // stateFiles lists the files that hold the state of a machine: its VHD files,
 // and its memory if it is saved.
-func stateFiles(vm *hyperv.VM) []string {
+func stateFiles(vm *hyperv.VM, state hyperv.State) []string {
 	paths := vm.Configuration().VHDPaths()
-	if vm.State() == hyperv.StateSaved {
+	if state == hyperv.StateSaved {
 		paths = append(paths, vm.MemoryPath())
 	}
 	return paths
@@ -118,7 +122,7 @@ func (w *watch) Save(ctx context.Context, id [16]byte) error {
 	if w.oracle.host == nil {
 		return nil
 	}
-	return w.oracle.noteFiles(w.oracle.host.VMByID(id))
+	return w.oracle.noteFiles(w.oracle.host.VMByID(id), hyperv.StateSaved)
 }
 
 func (w *watch) Restore(ctx context.Context, id [16]byte, to hyperv.State) error {
@@ -163,7 +167,7 @@ func (r *watchedRequestor) Snapshot(ctx context.Context, opts guest.SnapshotOpti
 // noteCopies notes what the guest's shadow copies hold at the end of the guest's
 // own PostSnapshot.
 func (o *Oracle) noteCopies(vm *hyperv.VM, copies []guest.Copy) error {
-	if vm.Guest() == nil { // it died just now; the backup will fail
+	if vm == nil || vm.Guest() == nil { // it died just now; the backup will fail
 		return nil
 	}
 	disks := vm.Guest().Disks()
@@ -267,7 +271,7 @@ func (r rangeDigest) equal(vm *hyperv.VM) error {
 // equalFiles compares the files of a machine, in their order, with those that
 // were noted; a restore may have put them elsewhere.
 func (e *expected) equalFiles(vm *hyperv.VM) error {
-	paths := stateFiles(vm)
+	paths := stateFiles(vm, vm.State())
 	if len(paths) != len(e.files) {
 		return fmt.Errorf("%d files, want %d", len(paths), len(e.files))
 	}
