@@ -145,7 +145,7 @@ func (v *SharedVolume) emit(what string) {
 func (v *SharedVolume) setOwner(n *Node) {
 	if v.owner != n {
 		v.owner = n
-		v.emit("has a new owner")
+		v.emit("coordinated by " + n.name)
 	}
 }
 

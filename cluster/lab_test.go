@@ -46,7 +46,12 @@ type labConfig struct {
 func newLab(t testing.TB, c labConfig) *lab {
 	t.Helper()
 	w := sim.New(c.sim...)
-	t.Cleanup(func() { _ = w.Close() })
+	t.Cleanup(func() {
+		for _, p := range w.Panics() {
+			t.Errorf("%v\n%s", p, p.Stack)
+		}
+		_ = w.Close()
+	})
 	l := &lab{t: t, w: w, oracle: hypervtest.NewOracle()}
 	if c.nodes == 0 {
 		c.nodes = 2

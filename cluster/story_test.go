@@ -97,7 +97,7 @@ func TestStoryUnmanagedBackup(t *testing.T) {
 	first, err := l.backup("h1")
 	l.must(err)
 	text := l.story(n) + "the first backup " + outcome(err) + "\n"
-	l.findings(first, false)
+	l.findings(first, "db")
 	l.advance(10 * time.Minute)
 	n = l.now()
 	_, err = l.backup("h1")
@@ -148,7 +148,7 @@ func TestStoryManagedBackup(t *testing.T) {
 	}
 	whole()
 	l.clean()
-	l.findings(target, true)
+	l.findings(target)
 }
 
 // A child VM snapshot: there is nothing for the cluster to see.
@@ -165,7 +165,7 @@ func TestStoryChildSnapshot(t *testing.T) {
 	l.quiet(n)
 	whole()
 	l.clean()
-	l.findings(target, true)
+	l.findings(target)
 	l.nextBackup()
 }
 
