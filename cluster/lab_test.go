@@ -130,7 +130,7 @@ func (l *lab) running(name string, child bool) *hyperv.VM {
 		Disks: []hyperv.DiskConfig{{Path: root + `\system.vhd`, Size: 6 * mib, BlockSize: 512 << 10, Format: &guest.DiskSpec{
 			Scheme: guest.MBR, Partitions: []guest.PartitionSpec{{FileSystem: guest.FileSystem{Kind: guest.NTFS}}},
 		}}},
-		Guest: &guest.System{OS: guest.WindowsServer2008, ComputerName: "PC", Services: services, Programs: []guest.Program{{Name: ledger.Name}}},
+		Guest: &guest.System{OS: guest.WindowsServer2008, ComputerName: "PC", Services: services, Programs: []guest.Program{{Name: ledger.Name, Args: map[string]string{"rest": "1s"}}}},
 	})
 	l.must(err)
 	l.must(vm.Start(l.ctx()))
