@@ -87,18 +87,10 @@ func testsOfRequirements(t *testing.T) map[int][]string {
 	return found
 }
 
-// clustered tells whether a requirement can be shown by a cluster alone.
-func clustered(r hyperv.Requirement) bool { return r.Number >= 60 && r.Number <= 66 }
-
 // TestRequirementsHaveTests demands a named test for every requirement, and that
-// the table in REQUIREMENTS.md lists them. Those that take a cluster have theirs in
-// package cluster, once it tests any.
+// the table in REQUIREMENTS.md lists them.
 func TestRequirementsHaveTests(t *testing.T) {
 	tested := testsOfRequirements(t)
-	hasCluster := false
-	for _, list := range tested {
-		hasCluster = hasCluster || slices.ContainsFunc(list, func(name string) bool { return strings.HasPrefix(name, "cluster.") })
-	}
 	var b strings.Builder
 	b.WriteString("# The requirements, and the tests that hold them\n\nThe numbers are those of `hyperv.Requirements`; they come from the page\n" +
 		"\"" + hyperv.Document + "\".\n" +
@@ -106,13 +98,10 @@ func TestRequirementsHaveTests(t *testing.T) {
 		"| | Requirement | Tests |\n|---|---|---|\n")
 	for _, r := range hyperv.Requirements() {
 		list := tested[r.Number]
-		if len(list) == 0 && (hasCluster || !clustered(r)) {
+		if len(list) == 0 {
 			t.Errorf("%s has no test: %s", r.ID(), r.Statement)
 		}
-		tests := "*in package cluster*"
-		if len(list) > 0 {
-			tests = "`" + strings.Join(list, "`, `") + "`"
-		}
+		tests := "`" + strings.Join(list, "`, `") + "`"
 		statement := r.Statement
 		if r.Inferred {
 			statement += " *(inferred)*"
