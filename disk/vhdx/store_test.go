@@ -131,7 +131,7 @@ func TestSparse(t *testing.T) {
 		return n
 	}
 	for name, empties := range map[string]func(){
-		"Discard":       func() { must(0, im.Discard(0, im.Size())) },
+		"Discard": func() { must(0, im.Discard(0, im.Size())) },
 		"zeros written": func() {
 			must(im.WriteAt(make([]byte, 32*mib), 1<<39))
 			must(im.WriteAt(make([]byte, 32*mib), 3<<38))
