@@ -105,52 +105,27 @@ type rawPlan struct{ src disk.Source }
 func (p rawPlan) Size() int64 { return p.src.Size() }
 
 func (p rawPlan) WriteTo(w io.Writer) (int64, error) {
-	size := p.Size()
-	buf := make([]byte, min(size, 1<<20))
-	for at := int64(0); at < size; {
-		b := buf[:min(size-at, int64(len(buf)))]
-		if err := readFull(p.src, b, at); err != nil {
-			return at, fail("WriteTo", "", err)
-		}
-		n, err := w.Write(b)
-		if err == nil && n < len(b) {
-			err = io.ErrShortWrite
-		}
-		if at += int64(n); err != nil {
-			return at, fail("WriteTo", "", err)
-		}
-	}
-	return size, nil
+	s := virtdisk.NewStream(w)
+	err := s.CopyFrom(p.src, 0, p.Size())
+	return s.Written(), fail("WriteTo", "", err)
 }
 
+// WriteAtTo writes the last byte in any case, so that a file that grows by being
+// written has its length.
 func (p rawPlan) WriteAtTo(w io.WriterAt) error {
-	size := p.Size()
-	end := int64(0)
-	var buf []byte
-	for e := range disk.Extents(p.src, 0, size) {
-		if buf == nil {
-			buf = make([]byte, min(size, 1<<20))
-		}
-		for at := e.Off; at < e.End(); {
-			b := buf[:min(e.End()-at, int64(len(buf)))]
-			if err := readFull(p.src, b, at); err != nil {
-				return fail("WriteAtTo", "", err)
-			}
-			for from, to := range virtdisk.NonzeroRuns(b) {
-				if _, err := w.WriteAt(b[from:to], at+int64(from)); err != nil {
-					return fail("WriteAtTo", "", err)
-				}
-				end = at + int64(to)
-			}
-			at += int64(len(b))
-		}
+	s, size := virtdisk.NewSparse(w), p.Size()
+	if size == 0 {
+		return nil
 	}
-	if end < size { // a file that grows by being written gets its length
-		if _, err := w.WriteAt([]byte{0}, size-1); err != nil {
-			return fail("WriteAtTo", "", err)
-		}
+	err := s.CopyFrom(p.src, 0, size)
+	var last [1]byte
+	if err == nil {
+		err = readFull(p.src, last[:], size-1)
 	}
-	return nil
+	if err == nil {
+		_, err = w.WriteAt(last[:], size-1)
+	}
+	return fail("WriteAtTo", "", err)
 }
 
 // readFull fills p or fails.

@@ -162,9 +162,12 @@ func (im *Image) move(b, from, to int64) error {
 	if err := im.erase(to, length); err != nil {
 		return err
 	}
-	s := &sparse{w: im.file, at: to, buf: make([]byte, min(length, 1<<20))}
-	if err := s.copyFrom(im.src, from, length); err != nil {
+	s := virtdisk.NewSparse(im.file)
+	if err := s.SkipTo(to); err != nil {
 		return err
+	}
+	if err := s.CopyFrom(im.src, from, length); err != nil {
+		return ioError(to, "block data", err)
 	}
 	return im.setEntry(b, uint32(to/SectorSize))
 }

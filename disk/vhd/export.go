@@ -85,32 +85,25 @@ func (p *Plan) Size() int64 { return p.draft.fileSize(int64(len(p.blocks))) }
 
 // WriteTo writes the image to w, front to back.
 func (p *Plan) WriteTo(w io.Writer) (int64, error) {
-	s := &stream{w: w, buf: make([]byte, 1<<20)}
+	s := virtdisk.NewStream(w)
 	err := p.write(s)
-	return s.at, during("WriteTo", err)
+	return s.Written(), during("WriteTo", err)
 }
 
 // WriteAtTo writes the image to w, leaving out what is zero: w must read as
 // zero there already, as a new file does. The last write is the footer's, so
 // that a file which grows by being written has its length.
 func (p *Plan) WriteAtTo(w io.WriterAt) error {
-	return during("WriteAtTo", p.write(&sparse{w: w, buf: make([]byte, 1<<20)}))
+	return during("WriteAtTo", p.write(virtdisk.NewSparse(w)))
 }
 
-// A sink takes an image in ascending order. What no call covers is zero.
-type sink interface {
-	io.Writer                                     // the next bytes
-	skipTo(off int64) error                       // zeros up to off
-	copyFrom(src disk.Source, off, n int64) error // n bytes of a disk
-}
-
-func (p *Plan) write(s sink) error {
+func (p *Plan) write(s virtdisk.Sink) error {
 	d := p.draft
 	if size := p.src.Size(); size != d.size {
 		return bad(ErrSize, -1, "disk size", "%d when planned, now %d", d.size, size)
 	}
 	if d.footer.Type == Fixed {
-		if err := s.copyFrom(p.src, 0, d.size); err != nil {
+		if err := s.CopyFrom(p.src, 0, d.size); err != nil {
 			return err
 		}
 	} else if err := p.writeBlocks(s); err != nil {
@@ -123,14 +116,14 @@ func (p *Plan) write(s sink) error {
 }
 
 // writeBlocks writes all but the footer of an image that is not fixed.
-func (p *Plan) writeBlocks(s sink) error {
+func (p *Plan) writeBlocks(s virtdisk.Sink) error {
 	d, l := p.draft, &p.draft.layout
 	if err := d.writeFront(s, p.entries()); err != nil {
 		return err
 	}
 	for i, b := range p.blocks {
 		at := d.first + int64(i)*d.stride
-		if err := s.skipTo(at); err != nil {
+		if err := s.SkipTo(at); err != nil {
 			return err
 		}
 		bits := p.bitmap(i)
@@ -139,15 +132,15 @@ func (p *Plan) writeBlocks(s sink) error {
 		}
 		start := int64(b) * l.block
 		for from, to := range bits.set(0, min(l.block, d.size-start)) {
-			if err := s.skipTo(at + l.bitmap + from); err != nil {
+			if err := s.SkipTo(at + l.bitmap + from); err != nil {
 				return err
 			}
-			if err := s.copyFrom(p.src, start+from, to-from); err != nil {
+			if err := s.CopyFrom(p.src, start+from, to-from); err != nil {
 				return err
 			}
 		}
 	}
-	return s.skipTo(d.fileSize(int64(len(p.blocks))) - FooterSize)
+	return s.SkipTo(d.fileSize(int64(len(p.blocks))) - FooterSize)
 }
 
 // bitmap returns the bitmap of the i-th block there will be.
@@ -171,85 +164,4 @@ func (p *Plan) entries() func(b int64) uint32 {
 		n++
 		return uint32((p.draft.first + int64(n-1)*p.draft.stride) / SectorSize)
 	}
-}
-
-// A stream writes every byte, zeros too.
-type stream struct {
-	w   io.Writer
-	at  int64
-	buf []byte
-}
-
-func (s *stream) Write(b []byte) (int, error) {
-	n, err := s.w.Write(b)
-	s.at += int64(n)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	return n, err
-}
-
-func (s *stream) skipTo(off int64) error {
-	n := off - s.at
-	b := s.buf[:min(n, int64(len(s.buf)))]
-	clear(b)
-	for ; n > 0; n -= int64(len(b)) {
-		b = b[:min(n, int64(len(b)))]
-		if _, err := s.Write(b); err != nil {
-			return ioError(s.at, "data", err)
-		}
-	}
-	return nil
-}
-
-func (s *stream) copyFrom(src disk.Source, off, n int64) error {
-	for n > 0 {
-		b := s.buf[:min(n, int64(len(s.buf)))]
-		if err := readFull(src, b, off, "source"); err != nil {
-			return err
-		}
-		if _, err := s.Write(b); err != nil {
-			return ioError(s.at, "data", err)
-		}
-		off, n = off+int64(len(b)), n-int64(len(b))
-	}
-	return nil
-}
-
-// A sparse writes what is not zero.
-type sparse struct {
-	w   io.WriterAt
-	at  int64
-	buf []byte
-}
-
-func (s *sparse) Write(b []byte) (int, error) {
-	n, err := s.w.WriteAt(b, s.at)
-	s.at += int64(n)
-	return n, err
-}
-
-func (s *sparse) skipTo(off int64) error {
-	s.at = off
-	return nil
-}
-
-func (s *sparse) copyFrom(src disk.Source, off, n int64) error {
-	for e := range disk.Extents(src, off, n) {
-		for at := e.Off; at < e.End(); {
-			b := s.buf[:min(e.End()-at, int64(len(s.buf)))]
-			if err := readFull(src, b, at, "source"); err != nil {
-				return err
-			}
-			for from, to := range virtdisk.NonzeroRuns(b) {
-				place := s.at + at - off + int64(from)
-				if _, err := s.w.WriteAt(b[from:to], place); err != nil {
-					return ioError(place, "data", err)
-				}
-			}
-			at += int64(len(b))
-		}
-	}
-	s.at += n
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 )
 
 func TestNonzeroRuns(t *testing.T) {
+	const Page = 4096
 	for _, c := range []struct {
 		size int
 		set  []int
