@@ -278,6 +278,10 @@ func TestDetect(t *testing.T) {
 	d, _ := chain3(t)
 	fixed := disk.NewMemory(0)
 	must(vhd.Create(fixed, vhd.Options{Size: 512, Type: vhd.Fixed}))
+	dynamicX, fixedX, childX := disk.NewMemory(0), disk.NewMemory(0), disk.NewMemory(0)
+	parent := must(image.Create(dynamicX, image.Options{Format: image.VHDX, Size: 1 << 20, ID: [16]byte{1}}))
+	must(image.Create(fixedX, image.Options{Format: image.VHDX, Kind: image.Fixed, Size: 1 << 20, ID: [16]byte{2}}))
+	must(image.Create(childX, image.Options{Format: image.VHDX, Parent: parent, ID: [16]byte{3}, Place: image.Place{Parent: `C:\p.vhdx`}}))
 	for name, c := range map[string]struct {
 		src    disk.Source
 		format image.Format
@@ -286,7 +290,10 @@ func TestDetect(t *testing.T) {
 		"fixed":        {fixed, image.VHD, image.Fixed},
 		"dynamic":      {d.files[`c:\vm\base.vhd`], image.VHD, image.Dynamic},
 		"differencing": {d.files[`c:\vm\snap\one.avhd`], image.VHD, image.Differencing},
-		"vhdx":         {bytes.NewReader(append([]byte("vhdxfile"), make([]byte, 4096)...)), image.VHDX, 0},
+		"broken vhdx":  {bytes.NewReader(append([]byte("vhdxfile"), make([]byte, 4096)...)), image.VHDX, 0},
+		"vhdx":         {dynamicX, image.VHDX, image.Dynamic},
+		"fixed vhdx":   {fixedX, image.VHDX, image.Fixed},
+		"vhdx's child": {childX, image.VHDX, image.Differencing},
 		"raw":          {disk.NewMemory(4096), image.Raw, 0},
 	} {
 		f, err := image.Detect(c.src, c.src.Size())

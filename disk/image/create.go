@@ -11,14 +11,16 @@ import (
 // Options says what image to make. Zero fields are what Windows would write,
 // but for ID and Time: nothing here draws a random number or reads the clock.
 type Options struct {
-	Format    Format    // zero means raw
-	Kind      Kind      // zero means Dynamic, or Differencing if there is a parent
-	Size      int64     // of the disk; a plan takes that of its source, a child that of its parent
-	BlockSize int64     // of an image that is not fixed; zero means the format's default
-	ID        [16]byte  // identifier of the image, or what the format's identifiers are made from
-	Time      time.Time // of creation, where the format has room for it
-	Parent    Image     // of a differencing image
-	Place     Place     // where the two lie
+	Format    Format   // zero means raw
+	Kind      Kind     // zero means Dynamic, or Differencing if there is a parent
+	Size      int64    // of the disk; a plan takes that of its source, a child that of its parent
+	BlockSize int64    // of an image that is not fixed; zero means the format's default
+	ID        [16]byte // identifier of the image, or what the format's identifiers are made from
+
+	SectorSize int64     // logical: 512, or with VHDX 4096; zero means 512
+	Time       time.Time // of creation, where the format has room for it
+	Parent     Image     // of a differencing image
+	Place      Place     // where the two lie
 }
 
 // A Place says where a child and its parent lie, in the words of Windows.

@@ -21,6 +21,7 @@ const (
 	ErrParentSize     = virtdisk.ErrParentSize     // child and parent differ in size
 	ErrParentBroken   = virtdisk.ErrParentBroken   // the parent has an error of its own
 	ErrChainCycle     = virtdisk.ErrChainCycle     // a file is its own ancestor, or the chain too long
+	ErrSectorSize     = virtdisk.ErrSectorSize     // not a size of sectors that the format has
 	ErrLimit          = virtdisk.ErrLimit          // this kind of image cannot do that
 	ErrType           = virtdisk.ErrType           // wrong kind of image for the call
 	ErrShrink         = virtdisk.ErrShrink         // the smaller disk would lose data

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/disk/vhdx"
 )
 
 // Format is what a file is by its content.
@@ -62,7 +63,7 @@ type File interface {
 	disk.Resizer
 }
 
-// An Image is the disk inside an image file: *vhd.Image is one. Beyond the
+// An Image is the disk inside an image file, *vhd.Image or *vhdx.Image. Beyond the
 // optional interfaces named here it has those that its type has; what it
 // unwraps to is its file.
 type Image interface {
@@ -86,7 +87,10 @@ type Image interface {
 	Close() error
 }
 
-var _ Image = (*vhd.Image)(nil)
+var (
+	_ Image = (*vhd.Image)(nil)
+	_ Image = (*vhdx.Image)(nil)
+)
 
 // Detect tells the format of a file of size bytes by its content alone, never
 // by its name; no promise that it will open. The error is one of reading.

@@ -19,6 +19,10 @@ import (
 // be merged again from the start. If it is the leaf that is merged, what is
 // written goes there, and into the parent too where the merge has passed.
 //
+// A VHDX cannot be merged yet, [ErrLimit]: its children would have to know the
+// identifier that their parent takes on by being written. Collapse its chain
+// with [NewPlan].
+//
 // Other children of the image or of its parent lose their disk; that nobody
 // else is over them is for the caller to know.
 type Merge struct {
@@ -49,6 +53,10 @@ func NewMerge(c *Chain, at int) (*Merge, error) {
 // prepare opens for writing what will be written.
 func (m *Merge) prepare() error {
 	links := m.chain.links
+	if codec, _ := codecOf(links[m.at].Image); codec.relink == nil {
+		f, _ := FormatOf(links[m.at].Image)
+		return because(ErrLimit, "a %v's parent changes its identifier when it is written", f)
+	}
 	for i := max(m.at-1, 0); i <= m.at+1; i++ {
 		if i == m.at || links[i].Image.Writable() {
 			continue

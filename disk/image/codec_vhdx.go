@@ -1,0 +1,76 @@
+package image
+
+import (
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/disk/vhdx"
+)
+
+// The log puts right what a power cut left, whenever a VHDX is opened for
+// writing.
+var vhdxCodec = codec{
+	open:     func(src disk.Source) (Image, error) { return some[Image](vhdx.Open(src, src.Size())) },
+	openFile: func(f File) (Image, error) { return some[Image](vhdx.OpenFile(f)) },
+	repair:   func(f File) (Image, error) { return some[Image](vhdx.OpenFile(f)) },
+	create: func(f File, o Options) (Image, error) {
+		v, err := o.vhdx()
+		if err != nil {
+			return nil, err
+		}
+		return some[Image](vhdx.Create(f, v))
+	},
+	plan: func(src disk.Source, o Options) (Plan, error) {
+		v, err := o.vhdx()
+		if err != nil {
+			return nil, err
+		}
+		return some[Plan](vhdx.NewPlan(src, v))
+	},
+	kind: func(im Image) (Kind, bool) {
+		v, ok := im.(*vhdx.Image)
+		if !ok {
+			return 0, false
+		}
+		return map[vhdx.Type]Kind{vhdx.Fixed: Fixed, vhdx.Dynamic: Dynamic, vhdx.Differencing: Differencing}[v.Type()], true
+	},
+	candidates: func(im Image) ([]string, bool) {
+		l, ok := im.(*vhdx.Image).Link()
+		return l.Candidates(), ok
+	},
+	setParent: func(child, parent Image, check Check) error {
+		p, ok := parent.(*vhdx.Image)
+		if !ok {
+			return because(ErrType, "a VHDX is over a VHDX alone")
+		}
+		how := vhdx.CheckID
+		if check == CheckNothing {
+			how = vhdx.CheckNone
+		}
+		return child.(*vhdx.Image).SetParent(p, how)
+	},
+}
+
+// vhdx returns the options of that codec. A child has its parent's identifier,
+// and o.ID tells it from its siblings.
+func (o Options) vhdx() (vhdx.Options, error) {
+	v := vhdx.Options{Size: o.Size, BlockSize: o.BlockSize, SectorSize: o.SectorSize, ID: o.ID}
+	switch o.Kind {
+	case 0:
+	case Fixed:
+		v.Type = vhdx.Fixed
+	case Dynamic:
+		v.Type = vhdx.Dynamic
+	case Differencing:
+		v.Type = vhdx.Differencing
+	default:
+		return v, because(ErrType, "%v", o.Kind)
+	}
+	if o.Parent != nil {
+		p, ok := o.Parent.(*vhdx.Image)
+		if !ok {
+			return v, because(ErrType, "a VHDX is over a VHDX alone")
+		}
+		v.Parent = vhdx.Parent{Image: p, Path: o.Place.Parent, Child: o.Place.Child}
+		v.ID, v.DataWriteGUID = [16]byte{}, o.ID
+	}
+	return v, nil
+}
