@@ -261,7 +261,7 @@ func (v *Volume) adopt(elems []string, m *disk.Memory) error {
 	}
 	need := allocated(m, 0, m.Size())
 	if p.id == 0 {
-		if err := v.room(need); err != nil {
+		if err := v.room(p.dir, need); err != nil {
 			return err
 		}
 		v.add(&p, isFile)
@@ -269,7 +269,7 @@ func (v *Volume) adopt(elems []string, m *disk.Memory) error {
 		if err := v.openable(p.id, Write, ShareWrite); err != nil {
 			return err
 		}
-		if err := v.room(need - v.files.get(p.id).allocated); err != nil {
+		if err := v.room(v.files.get(p.id).parent, need-v.files.get(p.id).allocated); err != nil {
 			return err
 		}
 	}
@@ -307,9 +307,10 @@ func (v *Volume) write(id inodeID, p []byte, off int64) error {
 	if size == 0 {
 		return nil
 	}
-	before := allocated(v.files.get(id).data, off, size)
+	old := v.files.get(id)
+	before := allocated(old.data, off, size)
 	most := roundUp(off+size) - roundDown(off)
-	if err := v.room(most - before); err != nil {
+	if err := v.room(old.parent, most-before); err != nil {
 		return err
 	}
 	n := v.ownData(id)

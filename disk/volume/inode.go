@@ -23,7 +23,9 @@ type inode struct {
 	created  ticks
 	modified ticks
 
-	dir dirTree // of a directory
+	dir   dirTree // of a directory
+	quota int64   // of a directory: what may be allocated below it; 0 is no quota
+	below int64   // of one with a quota: what is
 
 	target  string // of a link, in Windows form
 	linkDir bool   // of a link: it was made for a directory
@@ -113,6 +115,10 @@ func (v *Volume) drop(id inodeID) {
 	}
 	delete(v.writers, id)
 	v.used -= n.allocated
+	v.bill(n.parent, -n.allocated)
+	if n.quota > 0 {
+		v.quotas--
+	}
 	v.files.put(v.epoch, id, nil)
 }
 

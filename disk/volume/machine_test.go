@@ -150,6 +150,23 @@ func (m *machine) SetReadOnly(t *rapid.T) {
 	})
 }
 
+func (m *machine) SetQuota(t *rapid.T) {
+	s, p := m.pick(t), drawPath.Draw(t, "path")
+	limit := rapid.SampledFrom([]int{0, 1, 2, 4, 6}).Draw(t, "clusters") * clusterSize
+	m.change(t, s, "SetQuota "+p, s.v.SetQuota(p, int64(limit)), func() []volume.Code {
+		_, _, n, code := s.m.at(p, true)
+		switch {
+		case code == 0 && n == nil:
+			code = volume.ErrFileNotFound
+		case code == 0 && n.kind != 'd':
+			code = volume.ErrDirectory
+		case code == 0:
+			n.quota = limit
+		}
+		return []volume.Code{code}
+	})
+}
+
 func (m *machine) OpenForWriting(t *rapid.T) {
 	s, p := m.pick(t), drawPath.Draw(t, "path")
 	mode := volume.ReadWrite | rapid.SampledFrom([]volume.Access{0, volume.OpenAlways, volume.CreateNew, volume.Truncate | volume.OpenAlways}).Draw(t, "mode")
@@ -342,6 +359,17 @@ func (s *side) checkNode(t *rapid.T, n *node) {
 	}
 	switch n.kind {
 	case 'd':
+		quota := volume.Quota{Limit: int64(n.quota)}
+		if n.quota > 0 {
+			quota.Used = int64(n.used())
+		}
+		if got, err := s.v.QuotaOf(name); got != quota || err != nil {
+			t.Fatalf("the quota of %s is %+v, want %+v, %v", name, got, quota, err)
+		}
+		left := max(0, min(s.m.free(), n.allowance()))
+		if got, err := s.v.FreeBelow(name); got != int64(left) || err != nil {
+			t.Fatalf("%d bytes are free below %s, want %d, %v", got, name, left, err)
+		}
 		list, err := s.v.FS().ReadDir(name)
 		var got, want []string
 		for _, d := range list {
@@ -381,7 +409,7 @@ func TestAgainstModel(t *testing.T) {
 		m.start(t)
 		actions := map[string]func(*rapid.T){
 			"Mkdir": m.Mkdir, "Symlink": m.Symlink, "WriteFile": m.WriteFile, "Adopt": m.Adopt, "Remove": m.Remove,
-			"RemoveAll": m.RemoveAll, "Rename": m.Rename, "SetReadOnly": m.SetReadOnly, "OpenForWriting": m.OpenForWriting,
+			"RemoveAll": m.RemoveAll, "Rename": m.Rename, "SetReadOnly": m.SetReadOnly, "SetQuota": m.SetQuota, "OpenForWriting": m.OpenForWriting,
 			"OpenForReading": m.OpenForReading, "Close": m.Close, "WriteAt": m.WriteAt, "WriteAt2": m.WriteAt,
 			"Resize": m.Resize, "Discard": m.Discard, "SetCapacity": m.SetCapacity, "CreateShadow": m.CreateShadow,
 			"SealShadow": m.SealShadow, "DeleteShadow": m.DeleteShadow, "": m.Check,

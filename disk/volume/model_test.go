@@ -18,6 +18,7 @@ type node struct {
 	kids     map[string]*node // by folded name
 	target   string
 	readOnly bool
+	quota    int // bytes that may be allocated below; 0 is none
 	data     []byte
 	clusters map[int]bool // allocated
 	writers  int
@@ -79,8 +80,27 @@ func (m *model) free() int {
 	return max(m.capacity-used, 0)
 }
 
-// lacks tells whether so many more clusters do not fit.
-func (m *model) lacks(clusters int) bool { return clusters > 0 && clusters*clusterSize > m.free() }
+// lacks tells whether so many more clusters do not fit below a directory.
+func (m *model) lacks(dir *node, clusters int) bool {
+	return clusters > 0 && clusters*clusterSize > min(m.free(), dir.allowance())
+}
+
+// used is what is allocated below a node.
+func (n *node) used() (bytes int) {
+	n.each(func(x *node) { bytes += len(x.clusters) * clusterSize })
+	return bytes
+}
+
+// allowance is what the quotas of a node and those above leave.
+func (n *node) allowance() int {
+	left := 1 << 30
+	for ; n != nil; n = n.parent {
+		if n.quota > 0 {
+			left = min(left, n.quota-n.used())
+		}
+	}
+	return left
+}
 
 func elements(path string) []string {
 	var out []string
@@ -196,12 +216,12 @@ func (m *model) set(path string, data []byte, clusters map[int]bool) volume.Code
 	}
 	had := 0
 	if n != nil {
-		had = len(n.clusters)
+		dir, had = n.parent, len(n.clusters)
 		if _, code := m.open(path, volume.Write); code != 0 {
 			return code
 		}
 	}
-	if m.lacks(len(clusters) - had) {
+	if m.lacks(dir, len(clusters)-had) {
 		return volume.ErrDiskFull
 	}
 	if n == nil {
@@ -226,7 +246,7 @@ func (m *model) write(n *node, off int, data []byte) volume.Code {
 			more++
 		}
 	}
-	if m.lacks(more) {
+	if m.lacks(n.parent, more) {
 		return volume.ErrDiskFull
 	}
 	if len(data) > 0 && off+len(data) > len(n.data) {
@@ -324,6 +344,15 @@ func (m *model) rename(old, new string) []volume.Code {
 			reasons = append(reasons, volume.ErrAlreadyExists)
 		} else {
 			reasons = append(reasons, over.removable()...)
+		}
+	}
+	more := n.used()
+	if over != nil && over != n {
+		more -= over.used()
+	}
+	for d := dir; d != nil; d = d.parent {
+		if d.quota > 0 && !n.below(d) && more > 0 && more > d.quota-d.used() {
+			reasons = append(reasons, volume.ErrDiskFull)
 		}
 	}
 	if reasons == nil {

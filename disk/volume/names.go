@@ -192,7 +192,8 @@ func (v *Volume) removable(id inodeID) (err error) {
 
 // Rename gives a file, a link or a directory another name or place on the
 // volume. A file or link that has the new name is replaced; a directory is not,
-// it is [ErrAlreadyExists]. Files that are open for writing keep their names,
+// it is [ErrAlreadyExists]. What does not fit below a quota of the new place is
+// [ErrDiskFull]. Files that are open for writing keep their names,
 // [ErrSharingViolation], and so do the directories above them, [ErrAccessDenied].
 func (v *Volume) Rename(old, new string) error {
 	return v.do("Rename", old, true, func(from []string) error {
@@ -216,12 +217,20 @@ func (v *Volume) rename(old, new []string) error {
 	if err := v.movable(from, to); err != nil {
 		return err
 	}
-	if to.id != 0 && to.id != from.id {
+	replaces := to.id != 0 && to.id != from.id
+	if replaces {
 		if err := v.replaceable(from, to); err != nil {
 			return err
 		}
+	}
+	rebill, err := v.moveQuota(from, to)
+	if err != nil {
+		return err
+	}
+	if replaces {
 		v.drop(to.id) // its name goes when the new one is entered
 	}
+	rebill()
 	to.name = new[len(new)-1]
 	v.leave(from.dir, from.name)
 	v.enter(to.dir, entry{to.name, from.id})

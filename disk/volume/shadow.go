@@ -22,7 +22,7 @@ func (v *Volume) CreateShadow(id [16]byte) error {
 		}
 		s := &Volume{
 			family: v.family, id: id, label: v.label, fileSystem: v.fileSystem, clock: v.clock,
-			origin: v, capacity: v.capacity, epoch: v.newEpoch(), files: v.files, used: v.used,
+			origin: v, capacity: v.capacity, epoch: v.newEpoch(), files: v.files, used: v.used, quotas: v.quotas,
 		}
 		v.epoch = v.newEpoch()
 		v.shadows = append(v.shadows, s)

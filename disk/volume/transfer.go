@@ -53,7 +53,7 @@ func (f *File) take(from *File) (int64, error) {
 	err := f.usable(Write)
 	if err == nil {
 		need := allocated(m, 0, m.Size())
-		if err = f.v.room(need); err == nil {
+		if err = f.v.room(f.v.files.get(f.id).parent, need); err == nil {
 			f.v.setData(f.id, m, need)
 			f.pos, from.pos = m.Size(), m.Size()
 		}

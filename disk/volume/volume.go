@@ -42,6 +42,7 @@ type Volume struct {
 	epoch    epoch
 	files    table
 	used     int64
+	quotas   int                  // directories that have one
 	writers  map[inodeID]*writers // of files that are open for writing
 	shadows  []*Volume            // in order of creation
 	sealed   bool                 // a shadow copy that nobody writes any more
@@ -133,9 +134,10 @@ func (v *Volume) Free() int64 {
 	return max(v.capacity-v.used, 0)
 }
 
-// room refuses to take more bytes than are free.
-func (v *Volume) room(bytes int64) error {
-	if bytes > 0 && bytes > v.capacity-v.used {
+// room refuses to take more bytes than are free, on the volume and below the
+// directories above the new bytes that have a quota.
+func (v *Volume) room(dir inodeID, bytes int64) error {
+	if bytes > 0 && bytes > min(v.capacity-v.used, v.allowance(dir)) {
 		return ErrDiskFull
 	}
 	return nil
@@ -147,6 +149,7 @@ func (v *Volume) charge(n *inode, bytes int64) {
 	bytes = max(bytes, -n.allocated)
 	n.allocated += bytes
 	v.used += bytes
+	v.bill(n.parent, bytes)
 }
 
 // usable refuses a shadow copy that is deleted, and to write a sealed one.

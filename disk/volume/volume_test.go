@@ -358,3 +358,49 @@ func TestVolumeSaysWhatItIs(t *testing.T) {
 		t.Error("SameFile takes one root for another")
 	}
 }
+
+func TestQuota(t *testing.T) {
+	v := volume.New(volume.Config{})
+	must(t, v.MkdirAll(`\data\web`))
+	must(t, v.Mkdir(`\other`))
+	must(t, v.SetQuota(`\data`, 3*4096))
+	must(t, v.WriteFile(`\data\web\a`, bytes.Repeat([]byte{1}, 4096)))
+	must(t, v.WriteFile(`\data\b`, bytes.Repeat([]byte{1}, 5000)))
+	for _, err := range []error{
+		v.WriteFile(`\data\c`, []byte("x")),
+		v.Rename(`\other`, `\data\web\a`), // a file is there
+	} {
+		if err == nil {
+			t.Error("more than the quota allows, or a directory over a file")
+		}
+	}
+	must(t, v.WriteFile(`\other\c`, bytes.Repeat([]byte{1}, 8192)))
+	if err := v.Rename(`\other`, `\data\moved`); !errors.Is(err, volume.ErrDiskFull) {
+		t.Errorf("a directory that does not fit: %v", err)
+	}
+	must(t, v.Remove(`\data\b`))
+	must(t, v.Rename(`\other`, `\data\moved`))
+	q, err := v.QuotaOf(`\data`)
+	if err != nil || q != (volume.Quota{Limit: 3 * 4096, Used: 3 * 4096}) {
+		t.Errorf("%+v, %v", q, err)
+	}
+	must(t, v.CreateShadow(shadowID))
+	must(t, v.Rename(`\data\moved`, `\moved`))
+	s, err := v.ShadowVolume(shadowID)
+	must(t, err)
+	old, err := s.QuotaOf(`\data`)
+	must(t, err)
+	now, err := v.QuotaOf(`\data`)
+	must(t, err)
+	if old.Used != 3*4096 || now.Used != 4096 {
+		t.Errorf("shadow copy %+v, volume %+v", old, now)
+	}
+	if _, err := v.QuotaOf(`\moved\c`); !errors.Is(err, volume.ErrDirectory) {
+		t.Errorf("a file: %v", err)
+	}
+	must(t, v.SetQuota(`\data`, 0))
+	must(t, v.WriteFile(`\data\large`, bytes.Repeat([]byte{1}, 100_000)))
+	if free, err := v.FreeBelow(`\data`); err != nil || free != v.Free() {
+		t.Errorf("%d bytes free, %v", free, err)
+	}
+}

@@ -1,0 +1,225 @@
+package volume
+
+import (
+	"archive/tar"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The names under which archives of Windows files keep what tar has no field for:
+// those of libarchive and of the layers of Windows containers.
+const (
+	paxCreated    = "LIBARCHIVE.creationtime" // seconds since 1970, with a fraction
+	paxAttributes = "MSWINDOWS.fileattr"      // a decimal number
+)
+
+// WriteTar writes everything in src, a shadow copy perhaps, as a tar archive:
+// directories, files and symbolic links, with their times and, where src knows
+// them, creation times and attributes. [ReadTar] puts all of it back; any other
+// tar reads it, too. Files are written whole, holes as zeros: tar of the Go
+// library knows no others.
+func WriteTar(w io.Writer, src fs.FS) error {
+	tw := tar.NewWriter(w)
+	err := fs.WalkDir(src, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return err
+		}
+		return failName("writetar", name, writeEntry(tw, src, name, d))
+	})
+	return errors.Join(err, tw.Close())
+}
+
+// writeEntry writes one file, directory or link.
+func writeEntry(tw *tar.Writer, src fs.FS, name string, d fs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	switch d.Type() {
+	case fs.ModeDir:
+		return writeHeader(tw, name+"/", info, "")
+	case fs.ModeSymlink:
+		target, err := fs.ReadLink(src, name)
+		if err != nil {
+			return err
+		}
+		return writeHeader(tw, name, info, target)
+	case 0:
+		return writeBytes(tw, src, name)
+	}
+	return fs.ErrInvalid
+}
+
+// writeBytes writes a file. Its header is that of the open file, which does not
+// change any more if it is one of this package.
+func writeBytes(tw *tar.Writer, src fs.FS, name string) error {
+	f, err := src.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := writeHeader(tw, name, info, ""); err != nil {
+		return err
+	}
+	_, err = io.Copy(tw, f)
+	return err
+}
+
+func writeHeader(tw *tar.Writer, name string, info fs.FileInfo, target string) error {
+	h, err := tar.FileInfoHeader(info, target)
+	if err != nil {
+		return err
+	}
+	h.Name, h.Format = name, tar.FormatPAX
+	if i, ok := info.(*Info); ok {
+		created := i.Created()
+		h.PAXRecords = map[string]string{
+			paxAttributes: strconv.FormatUint(uint64(i.attrs), 10),
+			paxCreated:    strconv.FormatInt(created.Unix(), 10) + "." + strconv.Itoa(1e9 + created.Nanosecond())[1:],
+		}
+	}
+	return tw.WriteHeader(h)
+}
+
+// ReadTar puts what is in a tar archive below the directory dir of dst, which is
+// made when it is missing, as [CopyFS] does: files that exist are [fs.ErrExist],
+// directories are not. Names that lead out of dir, or that Windows does not
+// allow, are refused; devices and sparse files of GNU tar, which may claim any
+// size, as well. A hard link becomes a file of its own that shares the bytes.
+// What was put there before an error stays.
+func ReadTar(dst Files, dir string, r io.Reader) error {
+	x := untar{copier: copier{dst: dst, dir: dir}, tr: tar.NewReader(r)}
+	if err := x.mkdirAll(dir); err != nil {
+		return err
+	}
+	for {
+		h, err := x.tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return failName("readtar", dir, err)
+		}
+		if err := x.entry(h); err != nil {
+			return failName("readtar", h.Name, err)
+		}
+	}
+	for _, d := range x.dirs {
+		if err := keep(dst, d.name, d.info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An untar is a ReadTar in progress.
+type untar struct {
+	copier
+	tr *tar.Reader
+}
+
+// entry puts one entry where it belongs.
+func (x *untar) entry(h *tar.Header) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	to, err := x.place(h.Name)
+	if err != nil {
+		return err
+	}
+	if err := x.mkdirAll(path.Dir(to)); err != nil {
+		return err
+	}
+	info := infoOf(h)
+	switch h.Typeflag {
+	case tar.TypeDir:
+		x.dirs = append(x.dirs, copied{to, info})
+		return x.mkdir(to)
+	case tar.TypeSymlink:
+		if info.(*Info).attrs&Directory != 0 {
+			return symlinkDir(x.dst, h.Linkname, to)
+		}
+		return x.dst.Symlink(h.Linkname, to)
+	case tar.TypeLink:
+		return x.hardLink(h.Linkname, to, info)
+	case tar.TypeReg:
+		for name := range h.PAXRecords {
+			if strings.HasPrefix(name, "GNU.sparse.") {
+				return errors.ErrUnsupported
+			}
+		}
+		return x.create(to, x.tr, info)
+	}
+	return errors.ErrUnsupported
+}
+
+// place is the name in dst of an entry.
+func (x *untar) place(name string) (string, error) {
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "./"), "/")
+	if name == "" {
+		name = "."
+	}
+	if !fs.ValidPath(name) {
+		return "", ErrInvalidName
+	}
+	return path.Join(x.dir, name), nil
+}
+
+// hardLink copies a file that is there already.
+func (x *untar) hardLink(target, to string, info fs.FileInfo) error {
+	from, err := x.place(target)
+	if err != nil {
+		return err
+	}
+	f, err := x.dst.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return x.create(to, f, info)
+}
+
+// create makes a file of what r says.
+func (x *untar) create(to string, r io.Reader, info fs.FileInfo) error {
+	if _, err := fs.Lstat(x.dst, to); err == nil {
+		return ErrFileExists
+	}
+	w, err := x.dst.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	return keep(x.dst, to, info)
+}
+
+// infoOf is what a header says about a file.
+func infoOf(h *tar.Header) fs.FileInfo {
+	i := &Info{name: path.Base(h.Name), modified: ticksOf(h.ModTime), created: ticksOf(h.ModTime)}
+	if h.Mode&0o200 == 0 && h.Typeflag != tar.TypeDir {
+		i.attrs = ReadOnly
+	}
+	if h.Typeflag == tar.TypeReg {
+		i.attrs |= Archive
+	}
+	if a, err := strconv.ParseUint(h.PAXRecords[paxAttributes], 10, 32); err == nil {
+		i.attrs = Attributes(a) & (settable | Directory)
+	}
+	whole, part, _ := strings.Cut(h.PAXRecords[paxCreated], ".")
+	if sec, err := strconv.ParseInt(whole, 10, 64); err == nil {
+		nsec, _ := strconv.ParseInt((part + "000000000")[:9], 10, 64)
+		i.created = ticksOf(time.Unix(sec, nsec))
+	}
+	return i
+}
