@@ -199,6 +199,85 @@ func BenchmarkDiffOf1000Blocks(b *testing.B) {
 	}
 }
 
+// BenchmarkChangedOf1000Blocks asks a tracker instead of the store.
+func BenchmarkChangedOf1000Blocks(b *testing.B) {
+	t := disk.Track(disk.NewMemory(tib), 0)
+	if err := t.Seal("full"); err != nil {
+		b.Fatal(err)
+	}
+	p := slices.Repeat([]byte{2}, 4096)
+	for i := range int64(1000) {
+		if _, err := t.WriteAt(p, i*(t.Size()/1000)&^4095); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		n := 0
+		seq, err := t.Changed("full", 0, t.Size())
+		for range seq {
+			n++
+		}
+		if err != nil || n != 1000 {
+			b.Fatal(n, err)
+		}
+	}
+}
+
+// BenchmarkTrackedWrite shows what tracking adds to a write of 4 KiB: plain and
+// tracked in the same run.
+func BenchmarkTrackedWrite(b *testing.B) {
+	m := disk.NewMemory(64 << 20)
+	fillStore(b, m)
+	t := disk.Track(m, 0)
+	if err := t.Seal("full"); err != nil {
+		b.Fatal(err)
+	}
+	p, places := slices.Repeat([]byte{2}, 4096), scattered(m.Size(), 4096)
+	for _, c := range []struct {
+		name string
+		s    disk.Store
+	}{{"plain", m}, {"tracked", t}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(4096)
+			for n := 0; b.Loop(); n++ {
+				if _, err := c.s.WriteAt(p, places[n%len(places)]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSnapshotTree takes and deletes a snapshot beside a thousand others,
+// and reverts to one.
+func BenchmarkSnapshotTree(b *testing.B) {
+	for _, size := range []int64{1 << 20, tib} {
+		t := disk.NewSnapshotTree(sparse(b, size))
+		for i := range 1000 {
+			if err := t.Take(fmt.Sprint(i)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(fmt.Sprintf("take-delete/%dMiB", size>>20), func(b *testing.B) {
+			for b.Loop() {
+				if err := t.Take("new"); err != nil {
+					b.Fatal(err)
+				}
+				if err := t.Delete("new"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("revert/%dMiB", size>>20), func(b *testing.B) {
+			for b.Loop() {
+				if err := t.Revert("500"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkFill writes a fresh store in blocks of different size.
 func BenchmarkFill(b *testing.B) {
 	for _, block := range []int64{4096, 65536, 1 << 20} {
@@ -253,6 +332,32 @@ func BenchmarkOverlayRandom4KiB(b *testing.B) {
 	}
 }
 
+// A pageLoad writes many pages of 4 KiB to a store of 1 TiB.
+type pageLoad struct {
+	unit  string
+	pages int
+	place func(i int) int64
+}
+
+var pageLoads = []pageLoad{
+	{"B/page-in-a-filled-range", 16384, func(i int) int64 { return int64(i) * 4096 }},
+	{"B/page-one-in-64KiB", 4096, func(i int) int64 { return int64(i) << 16 }},
+	{"B/page-one-in-1MiB", 4096, func(i int) int64 { return int64(i) << 20 }},
+	{"B/page-one-in-256MiB", 4096, func(i int) int64 { return int64(i) << 28 }},
+}
+
+// perPage returns what a store takes for each of so many pages.
+func perPage(pages int, place func(i int) int64) float64 {
+	page := slices.Repeat([]byte{7}, 4096)
+	return memoryUsed(1, func(int) any {
+		m := disk.NewMemory(tib)
+		for i := range pages {
+			m.WriteAt(page, place(i))
+		}
+		return m
+	}) / float64(pages)
+}
+
 // BenchmarkBytes reports memory, not time.
 func BenchmarkBytes(b *testing.B) {
 	base := sparse(b, tib)
@@ -267,6 +372,16 @@ func BenchmarkBytes(b *testing.B) {
 		m.WriteAt(page, int64(i)<<29)
 		return m
 	}), "B/1TiB-with-4KiB")
+	for _, c := range pageLoads {
+		b.ReportMetric(perPage(c.pages, c.place), c.unit)
+	}
+	b.ReportMetric(memoryUsed(1000, func(int) any {
+		t := disk.Track(base, 0)
+		if err := t.Seal("full"); err != nil {
+			b.Fatal(err)
+		}
+		return t
+	}), "B/tracking-point")
 	b.ReportMetric(memoryUsed(1000, func(i int) any {
 		m := disk.NewMemory(300)
 		m.WriteAt(page[:300], 0)

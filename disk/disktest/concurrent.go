@@ -32,6 +32,9 @@ func (k *kit) concurrent() *Broken {
 			r.write(live, off, min(5000, live.m.size-off, live.m.size/16+1), byte(i+1))
 		}
 	}
+	if r.lookAround(live, step{kind: write}, live.m.size); r.bad != nil {
+		return nil // it is wrong with a single reader, as another case says
+	}
 	var wg sync.WaitGroup
 	found := make(chan *Broken, readers*8)
 	read := func(t *twin, promise string) {
