@@ -15,7 +15,13 @@ const pageSize = pages.PageSize
 // zeros where nothing is allocated allocates nothing. Memory is taken in pages
 // of 4 KiB, and less for a page in whose front alone something was written.
 // Where a store is filled, pages are joined to pieces of 64 KiB and of 1 MiB.
-// An empty store takes 32 bytes, a small file some 300 more than its content.
+//
+// On a 64-bit machine an empty store takes 32 bytes at any size, and so does a
+// snapshot that nobody has written below yet. A written page takes its 4,096
+// bytes where everything around it is written, 4,165 if it is the only one in
+// 64 KiB, 4,250 in 1 MiB, 4,360 in 256 MiB, and 4,640 if it is the only one in a
+// store of 1 TiB; a small file some 300 bytes more than its content.
+// BenchmarkBytes measures all of this.
 //
 // A snapshot ([Memory.Freeze]) and a writable fork ([Memory.Fork]) take the same
 // short time at any size. Both share all pages with the store they come from;

@@ -83,7 +83,8 @@ func (w *walker) spans(a, b span, base int64) bool {
 	case a.whole != nil && b == (span{}), b.whole != nil && a == (span{}):
 		return w.yield(base, BlockSize)
 	}
-	for i := range blockRuns {
+	for mask := runsIn(a) | runsIn(b); mask != 0; mask &= mask - 1 {
+		i := bits.TrailingZeros64(mask)
 		at := base + int64(i)<<runShift
 		if at <= w.from-RunSize {
 			continue
@@ -102,12 +103,35 @@ func (w *walker) runs(a, b run, base int64) bool {
 	case a.whole != nil && b == (run{}), b.whole != nil && a == (run{}):
 		return w.yield(base, RunSize)
 	}
-	for i := range runPages {
+	for mask := pagesIn(a) | pagesIn(b); mask != 0; mask &= mask - 1 {
+		i := bits.TrailingZeros16(mask)
 		if !same(pageOf(a, i), pageOf(b, i)) && !w.yield(base+int64(i)<<pageShift, PageSize) {
 			return false
 		}
 	}
 	return true
+}
+
+// runsIn returns a bit for each run that a block has.
+func runsIn(s span) uint64 {
+	switch {
+	case s.whole != nil:
+		return 1<<blockRuns - 1
+	case s.sub != nil:
+		return s.sub.mask
+	}
+	return 0
+}
+
+// pagesIn returns a bit for each page that a run has.
+func pagesIn(r run) uint16 {
+	switch {
+	case r.whole != nil:
+		return 1<<runPages - 1
+	case r.sub != nil:
+		return r.sub.mask
+	}
+	return 0
 }
 
 // runOf returns run i of a block, or the zero run.
