@@ -7,6 +7,13 @@ func WriterUntil(newWriter NewWriter, o WriterOptions, breaks func(Promise) bool
 	return k.test()
 }
 
+// WriterAtRandom is TestWriter with the random sequences alone.
+func WriterAtRandom(newWriter NewWriter, o WriterOptions) error {
+	k := writerKit(newWriter, o)
+	k.cases = nil
+	return k.test()
+}
+
 // ProviderUntil is TestProvider that ends as soon as the promise was found broken.
 func ProviderUntil(newProvider NewProvider, o ProviderOptions, breaks func(Promise) bool) error {
 	k := providerKit(newProvider, o)

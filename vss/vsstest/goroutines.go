@@ -5,18 +5,23 @@ import (
 	"strings"
 )
 
-// stackSize is room for the stacks of all goroutines of a test.
-const stackSize = 1 << 20
+// allStacks are the stacks of all goroutines.
+func allStacks() string {
+	for size := 1 << 18; ; size *= 2 {
+		buf := make([]byte, size)
+		if n := runtime.Stack(buf, true); n < size {
+			return string(buf[:n])
+		}
+	}
+}
 
 // startedGoroutines lists who started the goroutines that the running one has
 // started and that have not ended, but for those of the simulation itself.
 func startedGoroutines() map[string]string {
-	buf := make([]byte, stackSize)
-	me := string(buf[:runtime.Stack(buf[:64], false)])
-	me = strings.Fields(me)[1] // "goroutine 7 [running]: …"
-	all := string(buf[:runtime.Stack(buf, true)])
+	var head [64]byte
+	me := strings.Fields(string(head[:runtime.Stack(head[:], false)]))[1] // "goroutine 7 [running]: …"
 	out := make(map[string]string)
-	for _, g := range strings.Split(all, "\n\n") {
+	for g := range strings.SplitSeq(allStacks(), "\n\n") {
 		head, _, _ := strings.Cut(g, "\n")
 		_, by, found := strings.Cut(g, "\ncreated by ")
 		by, _, _ = strings.Cut(by, "\n")

@@ -373,6 +373,24 @@ var providerTwins = []struct {
 			return a.PreCommitSnapshots(ctx, set)
 		}
 	}},
+	{"a set of two volumes is one too many", "a set in which nothing goes wrong", func(t *providerTwin, a *array) {
+		t.calls["EndPrepare"] = func(ctx context.Context, set guid.GUID) error {
+			if len(a.adding) > 1 {
+				a.drop()
+				return vss.ErrProviderVeto
+			}
+			return a.EndPrepareSnapshots(ctx, set)
+		}
+	}},
+	{"EndPrepareSnapshots waits for storage that never comes", "a call comes to an end", func(t *providerTwin, a *array) {
+		t.calls["EndPrepare"] = func(ctx context.Context, set guid.GUID) error {
+			var storage sim.Signal
+			if err := storage.Wait(ctx); err != nil {
+				return vss.ErrProviderVeto
+			}
+			return a.EndPrepareSnapshots(ctx, set)
+		}
+	}},
 	{"EndPrepareSnapshots waits with a context of its own", "a call uses the context", func(t *providerTwin, a *array) {
 		t.calls["EndPrepare"] = func(ctx context.Context, set guid.GUID) error {
 			if err := sim.Sleep(context.Background(), time.Second); err != nil {

@@ -104,10 +104,13 @@ func (r record) String() string { return fmt.Sprintf("%d %d\n", r.number, r.from
 
 func parseLog(log []byte) (out []record, err error) {
 	for line := range bytes.Lines(log) {
-		var r record
-		if _, err := fmt.Sscanf(string(line), "%d %d", &r.number, &r.from); err != nil {
+		number, from, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+		n, err := strconv.Atoi(number)
+		f, err2 := strconv.Atoi(from)
+		if err := errors.Join(err, err2); err != nil {
 			return nil, fmt.Errorf("the log: %w", err)
 		}
+		r := record{n, f}
 		if n := len(out); n > 0 && out[n-1].number+1 != r.number {
 			return nil, fmt.Errorf("the log jumps from %d to %d", out[n-1].number, r.number)
 		}

@@ -112,11 +112,13 @@ func (s script) order() (sim.Option, error) {
 func (s script) ordered() bool { return len(s) > 0 && s[len(s)-1].verb() == orderVerb }
 
 // smaller lists scripts that have a step less, or a word less, the shorter ones
-// first.
+// first. None is empty.
 func (s script) smaller() []script {
 	var out []script
 	for i := range s {
-		out = append(out, append(append(script{}, s[:i]...), s[i+1:]...))
+		if len(s) > 1 {
+			out = append(out, append(append(script{}, s[:i]...), s[i+1:]...))
+		}
 	}
 	for i, st := range s {
 		words := strings.Fields(string(st))

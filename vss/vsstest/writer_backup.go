@@ -351,18 +351,17 @@ func (x *round) complete(ctx context.Context) error {
 	if err := x.until(ctx, "BackupComplete"); err != nil {
 		return err
 	}
-	xml, err := x.b.SaveAsXML()
-	if err != nil {
-		return err
-	}
-	x.judgeDocument(xml)
+	x.judgeDocument(x.b.SaveAsXML())
 	return nil
 }
 
 // judgeDocument reads the stored document back and looks at the writer's part.
-func (x *round) judgeDocument(xml []byte) {
+func (x *round) judgeDocument(xml []byte, err error) {
 	r := x.run
-	doc, err := vss.ReadBackupComponents(bytes.NewReader(xml))
+	var doc *vss.BackupComponentsDocument
+	if err == nil {
+		doc, err = vss.ReadBackupComponents(bytes.NewReader(xml))
+	}
 	if err != nil {
 		r.breaks(promiseDocument, "PostSnapshot", r.at(), "%s", oneLine(err))
 		return

@@ -462,7 +462,35 @@ var journalTwins = []struct {
 			return t.journal.transact(ctx)
 		}
 	}},
-	{"the service has no end of an open handler: PrepareSnapshot waits for the next transaction of a frozen journal", "a handler returns", func(t *twin) {
+	{"the stamp is the bytes of a number", "what the writer adds to the document", func(t *twin) {
+		t.postSnapshot = func(ctx context.Context, ev *vss.PostSnapshotEvent) error {
+			for _, c := range ev.Components().All() {
+				if err := c.SetBackupStamp(string([]byte{0, byte(t.last)})); err != nil {
+					return retryable("PostSnapshot", err)
+				}
+			}
+			return t.journal.PostSnapshot(ctx, ev)
+		}
+	}},
+	{"PostRestore fails although all files are back", "a restore in which nothing goes wrong", func(t *twin) {
+		t.postRestore = func(ctx context.Context, ev *vss.PostRestoreEvent) error {
+			if err := t.journal.PostRestore(ctx, ev); err != nil {
+				return err
+			}
+			return ev.Fail(vss.ErrWriterErrorNonRetryable, "files are older than the journal")
+		}
+	}},
+	{"the load asks for the end of the freeze without rest", "a backup comes to an end", func(t *twin) {
+		t.work = func(ctx context.Context) error {
+			for t.gate.IsShut() {
+				if err := sim.Yield(ctx); err != nil {
+					return err
+				}
+			}
+			return t.journal.transact(ctx)
+		}
+	}},
+	{"PrepareSnapshot freezes, and waits for the next transaction", "a handler returns", func(t *twin) {
 		t.prepareSnapshot = func(ctx context.Context, _ *vss.PrepareSnapshotEvent) error {
 			for was := t.last; t.last == was || len(t.frozen) > 0; {
 				if err := sim.Sleep(context.WithoutCancel(ctx), time.Second); err != nil {
@@ -486,6 +514,92 @@ func TestJournalTwins(t *testing.T) {
 			err := vsstest.WriterUntil(func(ctx context.Context, env *vsstest.WriterEnv) (vss.Writer, error) {
 				j, err := openJournal(ctx, env)
 				w := &twin{journal: j}
+				m.make(w)
+				return w, err
+			}, o, is)
+			if !slices.ContainsFunc(vsstest.Promises(err), is) {
+				t.Errorf("not caught; what was found is\n%v", err)
+			}
+		})
+	}
+}
+
+// A twinNote is the note with a mistake.
+type twinNote struct {
+	*note
+	freeze func(ctx context.Context) error
+	thaw   func()
+	abort  func()
+}
+
+func (t *twinNote) Freeze(ctx context.Context, _ *vss.FreezeEvent) error { return t.freeze(ctx) }
+
+func (t *twinNote) Thaw(context.Context, *vss.ThawEvent) error {
+	t.thaw()
+	return nil
+}
+
+func (t *twinNote) Abort(context.Context, *vss.AbortEvent) error {
+	t.abort()
+	return nil
+}
+
+var noteTwins = []struct {
+	mistake string
+	breaks  string
+	make    func(t *twinNote)
+}{
+	{"Freeze does not wait for the writing under way", "the frozen image", func(t *twinNote) {
+		t.freeze = func(context.Context) error { t.gate.Shut(); return nil }
+	}},
+	{"freezes are counted, and an Abort without one makes the count wrong", "nothing is written between Freeze", func(t *twinNote) {
+		count := 0
+		move := func(by int) {
+			if count += by; count > 0 {
+				t.gate.Shut()
+			} else {
+				t.gate.Open()
+			}
+		}
+		t.freeze = func(ctx context.Context) error {
+			move(1)
+			if err := t.turn.Lock(ctx); err != nil {
+				move(-1)
+				return vss.ErrWriterErrorTimeout
+			}
+			t.turn.Unlock()
+			return nil
+		}
+		t.thaw, t.abort = func() { move(-1) }, func() { move(-1) }
+	}},
+	{"Freeze keeps the turn until it is thawed, and Abort does not give it back", "the load goes on", func(t *twinNote) {
+		held := false
+		t.freeze = func(ctx context.Context) error {
+			err := t.turn.Lock(ctx)
+			held = err == nil
+			if err != nil {
+				return vss.ErrWriterErrorTimeout
+			}
+			return nil
+		}
+		t.thaw = func() {
+			if held {
+				held = false
+				t.turn.Unlock()
+			}
+		}
+	}},
+}
+
+func TestNoteTwins(t *testing.T) {
+	for _, m := range noteTwins {
+		t.Run(m.mistake, func(t *testing.T) {
+			o := noteOptions()
+			o.Runs, o.Stuck = -1, 300*time.Millisecond
+			is := func(p vsstest.Promise) bool { return strings.HasPrefix(string(p), m.breaks) }
+			err := vsstest.WriterUntil(func(_ context.Context, env *vsstest.WriterEnv) (vss.Writer, error) {
+				n, err := openNote(env)
+				w := &twinNote{note: n, thaw: func() { n.gate.Open() }, abort: func() { n.gate.Open() }}
 				m.make(w)
 				return w, err
 			}, o, is)
