@@ -20,6 +20,12 @@ const (
 	shrinkRuns   = 200              // to make one finding smaller
 )
 
+// What a line that is given back promises.
+const (
+	promiseReadable Promise = "the line can be read"
+	promiseRepeats  Promise = "the run repeats"
+)
+
 // A kit runs scripts and collects what was broken.
 type kit struct {
 	cases   []kitCase
@@ -59,6 +65,9 @@ func limits() sim.Option { return sim.Limits(time.Hour, 500_000) }
 func (k *kit) attempt(s script, order sim.Option) []*Broken {
 	opts := append([]sim.Option{limits()}, k.world...)
 	recorded, err := s.order()
+	if err != nil {
+		return []*Broken{{Promise: promiseReadable, Call: "Replay", Fact: oneLine(err), Replay: s.line()}}
+	}
 	if recorded != nil {
 		order = recorded
 	}
@@ -66,10 +75,7 @@ func (k *kit) attempt(s script, order sim.Option) []*Broken {
 		opts = append(opts, order)
 	}
 	w := sim.New(opts...)
-	if err != nil {
-		return []*Broken{{Promise: "the line can be read", Call: "Replay", Fact: oneLine(err), Replay: s.line()}}
-	}
-	result := make(chan []*Broken, 1)
+	result := make(chan []*Broken, 2) // of the run, and of the watch
 	stop := simtest.Watch(w, k.stuck, func(process, _ string) {
 		result <- []*Broken{{Promise: k.running, Call: process, Replay: s.line(),
 			Fact: fmt.Sprintf("the process has had its turn for %v: it is stuck on a real lock or channel, or in a loop", k.stuck)}}
@@ -86,7 +92,7 @@ func (k *kit) attempt(s script, order sim.Option) []*Broken {
 func (k *kit) guarded(w *sim.World, s script) (found []*Broken) {
 	defer func() {
 		if r := recover(); r != nil {
-			found = []*Broken{{Promise: "the run repeats", Call: "Replay", Fact: fmt.Sprint(r), Replay: s.line()}}
+			found = []*Broken{{Promise: promiseRepeats, Call: "Replay", Fact: fmt.Sprint(r), Replay: s.line()}}
 		}
 	}()
 	defer func() { _ = w.Close() }()

@@ -152,7 +152,7 @@ func (r *providerRun) application(ctx context.Context) error {
 func (r *providerRun) play(ctx context.Context, s script) error {
 	faults, err := s.faults()
 	if err != nil {
-		r.breaks("the line can be read", "Replay", "%v", err)
+		r.breaks(promiseReadable, "Replay", "%v", err)
 		return err
 	}
 	r.world.Inject(faults...)
@@ -211,7 +211,7 @@ func (r *providerRun) step(ctx context.Context, st step) error {
 		r.watching = true
 	default:
 		if !slices.Contains(setCalls, v) {
-			r.breaks("the line can be read", "Replay", "no step %q", st)
+			r.breaks(promiseReadable, "Replay", "no step %q", st)
 			return nil
 		}
 		err = r.advance(ctx, v, st.get("set"))

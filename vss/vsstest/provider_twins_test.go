@@ -417,7 +417,7 @@ func TestProviderTwins(t *testing.T) {
 
 func catch(t *testing.T, breaks string, o vsstest.ProviderOptions, newProvider vsstest.NewProvider) {
 	t.Helper()
-	o.Runs, o.Stuck = -1, 300*time.Millisecond
+	o.Runs, o.Stuck = -1, patience(breaks)
 	is := func(p vsstest.Promise) bool { return strings.HasPrefix(string(p), breaks) }
 	if err := vsstest.ProviderUntil(newProvider, o, is); !slices.ContainsFunc(vsstest.Promises(err), is) {
 		t.Errorf("not caught; what was found is\n%v", err)

@@ -112,7 +112,7 @@ func (r *writerRun) spoilWrites(e vss.Event) {
 		r.writes[i] = "spent"
 		f, err := sim.ParseFault(fmt.Sprintf("%s on=D: nth=%s %s", PointWrite, st.get("nth"), st.get("does")))
 		if err != nil {
-			r.breaks("the line can be read", "Replay", "", "%v", err)
+			r.breaks(promiseReadable, "Replay", "", "%v", err)
 			continue
 		}
 		r.world.Inject(f)

@@ -73,7 +73,7 @@ func (r *writerRun) play(ctx context.Context, s script) error {
 	}
 	faults, err := s.faults()
 	if err != nil {
-		r.breaks("the line can be read", "Replay", "", "%v", err)
+		r.breaks(promiseReadable, "Replay", "", "%v", err)
 		return err
 	}
 	r.world.Inject(faults...)
@@ -213,7 +213,7 @@ func (r *writerRun) step(ctx context.Context, st step) error {
 	case "write":
 		r.writes, r.faulty, r.slow = append(r.writes, st), true, r.slow+1
 	default:
-		r.breaks("the line can be read", "Replay", "", "no step %q", st)
+		r.breaks(promiseReadable, "Replay", "", "no step %q", st)
 	}
 	if err != nil || st.verb() == "write" || st.verb() == "watch" {
 		return err
