@@ -1,6 +1,6 @@
-// Package vsstest proves writers and providers: it runs them in a simulated
-// machine through everything that the Volume Shadow Copy Service, its requesters
-// and its accidents can do to them, and says which promises they broke.
+// Package vsstest proves writers, providers and requesters: it runs them in a
+// simulated machine through everything that the Volume Shadow Copy Service, its
+// users and its accidents can do to them, and says which promises they broke.
 //
 // # Writers
 //
@@ -34,6 +34,11 @@
 // [RunProvider] and [TestProvider] call a provider as the service does, and as it
 // must never do, and compare its copies with what the volumes held at the instant
 // of CommitSnapshots.
+//
+// # Requesters
+//
+// A [Judge] is a writer that watches requesters: what a backup takes along, what a
+// restore puts back, and in which order the calls come.
 //
 // # What a finding says
 //
