@@ -1,4 +1,3 @@
-// Package vsstest has conformance kits for writers, providers and requesters.
 package vsstest
 
 import (
