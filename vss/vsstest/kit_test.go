@@ -103,6 +103,21 @@ func TestNoWriter(t *testing.T) {
 	}
 }
 
+// A finding is a sentence, and the line that repeats it.
+func TestFindingReads(t *testing.T) {
+	o := journalOptions()
+	o.Replay = "backup; backup type=copy"
+	err := vsstest.TestWriter(twinNamed(t, "a copy backup truncates"), o)
+	for _, part := range []string{
+		"BackupComplete at ", ": logs are truncated only when a backup has succeeded (CVssWriter::OnBackupComplete): journal/log went from ",
+		"\n\treplay with Replay: \"backup; backup type=copy\"",
+	} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("no %q in %v", part, err)
+		}
+	}
+}
+
 // So with a provider.
 func TestNoProvider(t *testing.T) {
 	for _, fn := range []vsstest.NewProvider{
