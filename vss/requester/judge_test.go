@@ -30,8 +30,8 @@ func reference(change *twin) func() vsstest.JudgedRequester {
 			Restore: func(ctx context.Context, m *vsstest.JudgeMachine, o vsstest.JudgedRestore) error {
 				r := &requester.Restore{Service: m.Service, Destination: m.Files, Environment: m.Environment}
 				if o.NewTarget != nil {
-					r.NewTarget = func(_ *vss.WriterMetadata, _ *vss.ComponentInfo, set vss.FileSet) (string, bool) {
-						return o.NewTarget(set.FileSpec), true
+					r.NewTarget = func(w *vss.WriterMetadata, _ *vss.ComponentInfo, set vss.FileSet) (string, bool) {
+						return o.NewTarget(set.FileSpec), w.Schema&vss.SchemaNewTarget != 0
 					}
 				}
 				if o.Subcomponent != nil {

@@ -122,6 +122,7 @@ type item struct {
 	typ      vss.BackupType       // what the writer took the backup for
 	stored   *vss.ComponentRecord // as it was backed up
 	directed []vss.DirectedTarget
+	moved    bool // to alternate locations
 
 	subcomponents []vss.ComponentKey // restored without the rest
 }

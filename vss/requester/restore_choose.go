@@ -361,12 +361,12 @@ func (j *restoreJob) tell(ctx context.Context) error {
 }
 
 // postRestore has the writers take the files into use. Writers that want to hear
-// of failures alone are left in peace when there was none and nobody else is to
-// be told.
+// of failures alone are left in peace when all files went to their own places and
+// nobody else is to be told.
 func (j *restoreJob) postRestore(ctx context.Context) error {
 	wanted := false
 	for _, it := range j.items {
-		wanted = wanted || it.takesPart() && (it.Err != nil || it.writer.Restore.WriterRestore != vss.WriterRestoreIfReplaceFails)
+		wanted = wanted || it.takesPart() && (it.Err != nil || it.moved || it.writer.Restore.WriterRestore != vss.WriterRestoreIfReplaceFails)
 	}
 	if !wanted {
 		return nil

@@ -148,6 +148,7 @@ func (it *item) mapped() bool {
 // they are used.
 func (j *restoreJob) elsewhere(ctx context.Context, files fs.FS, it *item) ([]planned, error) {
 	plan, err := j.plan(files, it, true)
+	it.moved = err == nil
 	if err != nil || !it.takesPart() {
 		return plan, err
 	}

@@ -39,6 +39,7 @@ type judgeRestored struct {
 
 // PreRestore works out what the requester must do now.
 func (j *Judge) PreRestore(_ context.Context, ev *vss.PreRestoreEvent) error {
+	j.judgeUnheard() // while the files are as the restore before left them
 	s := j.session(ev.SessionID(), vss.EventPreRestore)
 	if j.config.Restore.WriterRestore == vss.WriterRestoreNever {
 		j.report(s, "SetSelectedForRestore", "selects components of a writer that takes no part in restores")
@@ -187,12 +188,15 @@ func (j *Judge) checkOrder(s *judgeSession, p *judgePlan) {
 	j.restored[key] = &judgeRestored{p.image, !p.last}
 }
 
+// noSession is the session of what concerns several.
+const noSession = "-"
+
 // judgeChains finds chains that were not restored to their end.
 func (j *Judge) judgeChains() []*Violation {
 	var out []*Violation
 	for _, c := range j.config.Components {
 		if r := j.restored[componentName(c.ComponentKey)]; r != nil && r.more {
-			out = append(out, &Violation{Writer: j.options.Name, Session: "-", Call: "SetAdditionalRestores",
+			out = append(out, &Violation{Writer: j.options.Name, Session: noSession, Call: "SetAdditionalRestores",
 				Fact: "said with " + r.image.stamp + " of " + c.FullPath() + " that more restores follow, and none came"})
 		}
 	}
@@ -223,6 +227,7 @@ func (j *Judge) judgeUnheard() {
 		}
 		silent := j.config.Restore.WriterRestore == vss.WriterRestoreIfReplaceFails && !s.failedAny
 		for _, p := range s.restores {
+			silent = silent && p.where == judgeOriginal
 			p.told = vss.FilesAll
 			if s.failedAny {
 				p.told = vss.FilesNone
@@ -318,7 +323,7 @@ func (j *Judge) judgeComponent(s *judgeSession, p *judgePlan, now map[string]jud
 		j.report(s, call, "reports %v for %s, but %s", p.told, on, missing)
 	case p.told == vss.FilesNone && len(touched) > 0:
 		j.report(s, call, "reports %v for %s, but has changed %s", p.told, on, touched[0])
-	case p.told != vss.FilesAll && missing == "" && len(p.to) > 0:
+	case p.told != vss.FilesAll && missing == "" && len(touched) > 0:
 		j.report(s, call, "reports %v for %s, although all its files are in place", p.told, on)
 	}
 	if p.told != vss.FilesAll || missing != "" || s.failedAny {

@@ -123,12 +123,14 @@ func (c JudgeCase) try(s judgeScenario, r JudgedRequester) []error {
 	if err != nil {
 		return []error{err}
 	}
-	t := &judgeTrial{JudgeMachine: m, requester: r, want: make(map[string]judgeFile)}
+	t := &judgeTrial{JudgeMachine: m, requester: r, want: make(map[string]judgeFile), steady: make(map[string]bool)}
 	t.populate()
 	s.run(t)
 	for _, j := range m.Judges {
 		for _, v := range j.Violations() {
-			t.fail(v)
+			if v.Session != noSession || !t.stopped {
+				t.fail(v)
+			}
 		}
 	}
 	if left := m.Service.Leftovers(); len(left) > 0 {
@@ -142,8 +144,10 @@ type judgeTrial struct {
 	*JudgeMachine
 	requester JudgedRequester
 	want      map[string]judgeFile // the files that the applications have, by name
+	steady    map[string]bool      // files that never change
 	steps     int
 	images    []judgeTaken // by number
+	stopped   bool         // a chain of restores had to end before its time
 	errs      []error
 }
 
@@ -151,6 +155,7 @@ type judgeTrial struct {
 type judgeTaken struct {
 	state  map[string]judgeFile // what the applications had
 	joined []bool               // which writers took part
+	part   bool                 // not all components were ordered
 }
 
 func (t *judgeTrial) fail(err error) {
@@ -163,7 +168,7 @@ func (t *judgeTrial) fail(err error) {
 // true. It returns the number, -1 for a backup that failed.
 func (t *judgeTrial) backup(typ vss.BackupType, base int, only ...vss.ComponentKey) int {
 	image := len(t.images)
-	taken := judgeTaken{maps.Clone(t.want), make([]bool, len(t.Judges))}
+	taken := judgeTaken{maps.Clone(t.want), make([]bool, len(t.Judges)), only != nil}
 	t.images = append(t.images, taken)
 	before := t.sessions()
 	err := t.requester.Backup(context.Background(), t.JudgeMachine, JudgedBackup{Image: image, Type: typ, Base: base, Only: only})
@@ -241,10 +246,16 @@ func (t *judgeTrial) restore(r JudgedRestore) error {
 	for i, j := range t.Judges {
 		_ = j.Violations() // look now, before the files change again
 		sessions := j.sessions[before[i]:]
-		if never := j.config.Restore.WriterRestore == vss.WriterRestoreNever; len(sessions) < len(r.Images) && !never && err == nil && last.joined[i] {
+		never := j.config.Restore.WriterRestore == vss.WriterRestoreNever
+		if method := j.config.Restore.Method; never && err != nil && (method == vss.MethodRestoreIfNotThere || method == vss.MethodRestoreToAlternateLocation) {
+			impossible = j.options.Name + " cannot say whether its files had a place"
+		}
+		switch {
+		case err != nil || !last.joined[i] || r.Subcomponent != nil && i > 0:
+		case never && r.NewTarget == nil && r.Subcomponent == nil && !last.part:
+			t.fail(t.lost(j, last.state))
+		case len(sessions) < len(r.Images) && !never:
 			t.fail(fmt.Errorf("%s hears of %d restores, where %d backups were to be restored", j.options.Name, len(sessions), len(r.Images)))
-		} else if never && err == nil {
-			t.fail(t.lost(last.state))
 		}
 		for _, s := range sessions {
 			if i == 0 {
@@ -260,6 +271,7 @@ func (t *judgeTrial) restore(r JudgedRestore) error {
 			}
 		}
 	}
+	t.stopped = t.stopped || impossible != "" || len(t.live.locked) > 0
 	switch {
 	case err == nil && impossible != "":
 		t.fail(fmt.Errorf("the requester reports a restore as good in which %s", impossible))
@@ -269,19 +281,45 @@ func (t *judgeTrial) restore(r JudgedRestore) error {
 	return err
 }
 
-// lost tells of a file that is not as the applications had it.
-func (t *judgeTrial) lost(state map[string]judgeFile) error {
+// lost tells of a file of a writer that is not as it was in the backup, where the
+// writer itself does not look.
+func (t *judgeTrial) lost(j *Judge, state map[string]judgeFile) error {
+	if len(j.config.Restore.AlternateLocations) > 0 {
+		return nil // a file may be there too
+	}
 	now, err := t.tree().all()
 	if err != nil {
 		return err
 	}
 	for _, name := range sortedKeys(state) {
+		want, held := j.backedUpAs(judgeKey(name), state[name])
 		f, ok := now[judgeKey(name)]
-		if d := f.differs(state[name], ok); d != "" && !t.excluded(name) {
+		if d := f.differs(want, ok); d != "" && held && !t.excluded(name) {
 			return fmt.Errorf("the requester reports a restore as good after which %s %s", name, d)
 		}
 	}
 	return nil
+}
+
+// backedUpAs is a file as a backup has it, if it has it whole.
+func (j *Judge) backedUpAs(name string, f judgeFile) (judgeFile, bool) {
+	for i := range j.config.Components {
+		c := &j.config.Components[i]
+		for _, p := range c.Partial {
+			if j.files.holds(vss.FileSpec{Path: p.Path, Spec: p.Name}, name) {
+				return f, false
+			}
+		}
+		for set := range c.FileSets() {
+			if j.files.holds(set.FileSpec, name) {
+				if set.AlternatePath != "" {
+					f.data = strings.TrimSuffix(f.data, spitMark) + spitMark
+				}
+				return f, true
+			}
+		}
+	}
+	return f, false
 }
 
 func (t *judgeTrial) excluded(name string) bool {
