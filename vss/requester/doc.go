@@ -14,11 +14,27 @@
 // never writes a file of a writer that refused. Files go where the writers'
 // restore methods and targets say, all files of a component or none.
 //
+// Backups are of any type. An incremental or differential one is given the backup
+// that it builds on (Previous), hands the writers their stamps, and holds what they
+// name when the shadow copies are there: files that have changed, whole, and parts
+// of files, nothing else of them. [Restore.RunChain] restores such a chain. What
+// BETest can be told ("BETest Tool") is a field here: components by writer and name,
+// from its selection file too ([ReadSelection]), options, new targets, single
+// subcomponents, shadow copies alone. Components come with those that they depend
+// on.
+//
+// Directed targets, alternate locations and times and attributes of files are
+// heeded. Of a component with a file in use, or one that must not be replaced,
+// no file is touched. No service is stopped or started, and what a writer wants done
+// at the next start of the computer is done at once.
+//
 // It knows nothing of any particular writer. The order of calls follows
 // "Overview of Processing a Backup Under VSS" and "Overview of Processing a
 // Restore Under VSS".
 //
 // Below a target stand BackupComponents.xml, a directory Writers with the
 // metadata document of each writer, and a directory files with the files under
-// their original paths: D:\VMs\a.vhd is files/D/VMs/a.vhd.
+// their original paths: D:\VMs\a.vhd is files/D/VMs/a.vhd. Of a file that a writer
+// names in parts these stand there one behind the other, in the order of their
+// offsets.
 package requester

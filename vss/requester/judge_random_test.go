@@ -1,7 +1,9 @@
 package requester_test
 
 import (
+	"flag"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -14,12 +16,9 @@ import (
 type configText struct {
 	*rapid.T
 	strings.Builder
-	writer  int
-	chain   bool
-	sets    [][3]string // path, specification, recursive
-	mapped  []string
-	parts   bool
-	changes bool
+	writer int
+	chain  bool
+	sets   [][3]string // path, specification, recursive
 }
 
 func (c *configText) chance(n int) bool { return rapid.IntRange(0, n-1).Draw(c.T, "chance") == 0 }
@@ -109,10 +108,18 @@ func (c *configText) fileSet(b *strings.Builder, dir string) {
 	}
 }
 
+// drawnCases is how many cases are tried unless -rapid.checks asks for another
+// number than its default.
+const drawnCases = 30
+
 // TestJudgedRandom: the reference requester keeps every rule with whatever
 // writers.
 func TestJudgedRandom(t *testing.T) {
+	checks, left := flag.Lookup("rapid.checks"), drawnCases
 	rapid.Check(t, func(t *rapid.T) {
+		if left--; left < 0 && checks.Value.String() == checks.DefValue {
+			return
+		}
 		c := vsstest.JudgeCase{Name: "drawn"}
 		var texts []string
 		for i := range rapid.IntRange(1, 2).Draw(t, "writers") {
@@ -125,6 +132,7 @@ func TestJudgedRandom(t *testing.T) {
 			c.Configs = append(c.Configs, *config)
 		}
 		if err := vsstest.TestRequester(reference(nil), c); err != nil {
+			left = math.MaxInt // so that it can be made smaller
 			t.Fatalf("%v\nwith %s", err, strings.Join(texts, "\n"))
 		}
 	})
