@@ -52,17 +52,10 @@ func (c *WriterComponent) holds(path string) bool {
 			continue
 		}
 		for set := range info.FileSets() {
-			if pathWithin(path, set.Path) {
+			if inDirectory(windowsPath(path), windowsPath(set.Path)) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// pathWithin tells whether a directory is another or lies below it, by their words.
-func pathWithin(path, above string) bool {
-	path, above = fold(strings.TrimSuffix(path, `\`)), fold(strings.TrimSuffix(above, `\`))
-	rest, ok := strings.CutPrefix(path, above)
-	return ok && (rest == "" || rest[0] == '\\')
 }

@@ -93,4 +93,5 @@ func BenchmarkProtocol(b *testing.B) {
 		_ = w.Close()
 	}
 	b.ReportMetric(float64(events), "events")
+	b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
