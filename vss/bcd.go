@@ -36,7 +36,8 @@ type BackupComponentsDocument struct {
 	extra *extra
 }
 
-// A SnapshotRecord is what another machine needs to import a shadow copy.
+// A SnapshotRecord is what another machine needs to import a shadow copy
+// ("Importing Transportable Shadow Copied Volumes").
 type SnapshotRecord struct {
 	ID         guid.GUID
 	ProviderID guid.GUID
@@ -50,7 +51,7 @@ type SnapshotRecord struct {
 
 // A WriterRecord is one writer instance in a backup. As the instance's id changes
 // with every start of its process, a restore finds the writer by its class and
-// its instance name.
+// its instance name (IVssWriterComponents).
 type WriterRecord struct {
 	WriterID     guid.GUID
 	InstanceID   guid.GUID

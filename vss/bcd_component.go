@@ -9,7 +9,8 @@ import (
 )
 
 // A ComponentRecord is one explicitly chosen component in a backup. What it says
-// holds for its whole component set, the components below it that came along.
+// holds for its whole component set, the components below it that came along
+// (IVssComponent).
 type ComponentRecord struct {
 	ComponentKey
 	Type ComponentType
@@ -60,7 +61,7 @@ type FilePart struct {
 	Ranges string
 }
 
-// PartialFile is a file of which a backup holds parts only.
+// PartialFile is a file of which a backup holds parts only (IVssComponent::GetPartialFile).
 type PartialFile struct {
 	FilePart
 	Metadata string // the writer's, to check the restored file by
@@ -69,7 +70,8 @@ type PartialFile struct {
 }
 
 // DifferencedFiles are files of which a backup holds those changed since a
-// moment. At the zero moment the requester decides by its own records.
+// moment. At the zero moment the requester decides by its own records
+// (IVssComponent::GetDifferencedFile).
 type DifferencedFiles struct {
 	FileSpec
 	LastModified Filetime
@@ -77,7 +79,8 @@ type DifferencedFiles struct {
 	extra *extra
 }
 
-// A DirectedTarget sends parts of a file to parts of another, range by range.
+// A DirectedTarget sends parts of a file to parts of another, range by range
+// (IVssComponent::GetDirectedTarget).
 type DirectedTarget struct {
 	Source      FilePart
 	Destination FilePart
@@ -85,14 +88,16 @@ type DirectedTarget struct {
 	extra *extra
 }
 
-// A RestoreSubcomponent is a component of a set that is restored by itself.
+// A RestoreSubcomponent is a component of a set that is restored by itself
+// (IVssComponent::GetRestoreSubcomponent).
 type RestoreSubcomponent struct {
 	ComponentKey
 
 	extra *extra
 }
 
-// A ComponentFailure is how one component failed while others did not.
+// A ComponentFailure is how one component failed while others did not
+// (IVssComponentEx2::GetFailure).
 type ComponentFailure struct {
 	Code        HRESULT // one that a writer may set
 	Application HRESULT // the application's own
@@ -145,7 +150,7 @@ func (c *ComponentRecord) Clone() *ComponentRecord {
 }
 
 // A Filetime is a moment as Windows stores it: 100 ns units since the year 1601
-// in UTC. Zero stands for no moment.
+// in UTC. Zero stands for no moment (FILETIME).
 type Filetime uint64
 
 const (

@@ -6,7 +6,8 @@ import (
 )
 
 // A RestoreOption is one item of a component's restore options. Names are
-// compared without regard to case; the value is the writer's business.
+// compared without regard to case; the value is the writer's business
+// ("Setting VSS Restore Options").
 type RestoreOption struct {
 	Component string // full path of the component it is for; "" for the one selected and all below it
 	Name      string

@@ -180,7 +180,7 @@ func (b *BackupComponents) sees(c *snapshot) bool {
 	return SnapshotContext(c.Attributes).Base() == b.context.Base()
 }
 
-// Deleted tells how far DeleteSnapshots came.
+// Deleted tells how far DeleteSnapshots came (IVssBackupComponents::DeleteSnapshots).
 type Deleted struct {
 	Count      int       // copies that are gone
 	Nondeleted guid.GUID // the first that could not be deleted

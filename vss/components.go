@@ -6,7 +6,8 @@ import (
 )
 
 // A ComponentKey names a component of a writer: its logical path, empty at the
-// root, and its name. Keys are compared without regard to case.
+// root, and its name. Keys are compared without regard to case
+// ("Logical Pathing of Components").
 type ComponentKey struct {
 	LogicalPath string
 	Name        string

@@ -33,7 +33,8 @@ func (i Inclusion) String() string {
 }
 
 // A ComponentTree answers questions about the component sets of one writer. It
-// stands for the components as they were when it was made.
+// stands for the components as they were when it was made
+// ("Logical Pathing of Components").
 type ComponentTree struct {
 	components []ComponentInfo
 	at         map[ComponentKey]int

@@ -38,8 +38,24 @@
 //
 // # What goes wrong
 //
+// What administrators find in the event logs is in the trace: [EventLog].
+// [ServiceConfig.Account] makes some callers ordinary users, and
+// [ServiceConfig.Admits] processes that nobody can call back.
+//
 // [FaultPoints] lists the places where a fault plan can strike: each event of a
 // writer, each call of a provider, the flush and the hold of each volume.
+//
+// # Where to read more
+//
+// The pages behind a name are those of the Windows documentation. A method of
+// [BackupComponents] stands for the method of that name of
+// IVssBackupComponents and of IVssBackupComponentsEx to Ex4, one of
+// [WriterMetadata] for that of IVssCreateWriterMetadata, one of
+// [WriterComponent] for that of IVssComponent, one of [Provider] for that of
+// IVssProviderCreateSnapshotSet or IVssSoftwareSnapshotProvider, and a handler of
+// [Writer] for the one of CVssWriter with "On" before it. Other comments name
+// their page in parentheses. Numbers are those of the headers vss.h, vswriter.h,
+// vsbackup.h and vsserror.h.
 //
 // # Where this is not Windows
 //

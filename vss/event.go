@@ -1,6 +1,6 @@
 package vss
 
-// An Event is a call that the service makes to a writer.
+// An Event is a call that the service makes to a writer (CVssWriter).
 type Event uint8
 
 // The events, in the order in which a session has them.

@@ -7,7 +7,7 @@ import (
 )
 
 // An IdentifyEvent asks a writer to describe itself. There is no way to set a
-// failure in it: a writer that cannot answer returns an error.
+// failure in it: a writer that cannot answer returns an error (CVssWriter::OnIdentify).
 type IdentifyEvent struct {
 	// Metadata is to be filled in; identity, usage and instance are there
 	// already. It is read-only once the handler has returned.
@@ -19,7 +19,8 @@ type IdentifyEvent struct {
 // Service is the service that asks.
 func (e *IdentifyEvent) Service() *Service { return e.service }
 
-// A SessionEvent is what all events of a session have in common.
+// A SessionEvent is what all events of a session have in common
+// (CVssWriterEx2::GetSessionId).
 type SessionEvent struct {
 	call *delivery
 }
@@ -52,14 +53,16 @@ func (e *SessionEvent) FailWith(f WriterFailure) error {
 	return nil
 }
 
-// A WriterFailure is what a writer says about a failure of its own.
+// A WriterFailure is what a writer says about a failure of its own
+// (CVssWriterEx2::SetWriterFailureEx).
 type WriterFailure struct {
 	Code            HRESULT
 	ApplicationCode HRESULT // the application's own number, or S_OK
 	Message         string
 }
 
-// A SnapshotEvent is an event that belongs to a shadow copy set.
+// A SnapshotEvent is an event that belongs to a shadow copy set
+// (CVssWriter::GetCurrentVolumeArray).
 type SnapshotEvent struct{ SessionEvent }
 
 // SnapshotSetID is the set that is being made; zero in an Abort that comes before
@@ -89,7 +92,7 @@ func (e *SnapshotEvent) IsPathAffected(path string) bool {
 }
 
 // A ComponentEvent is an event in which a writer sees the components that the
-// requester chose.
+// requester chose (CVssWriter::OnPrepareBackup).
 type ComponentEvent struct{ SessionEvent }
 
 // Components is the writer's part of the Backup Components Document. It is never
@@ -117,28 +120,30 @@ func (e *ComponentEvent) RestoreType() RestoreType { return e.call.session.bc.do
 
 // The events.
 type (
-	// A PrepareBackupEvent comes when the requester has chosen components.
+	// A PrepareBackupEvent comes when the requester has chosen components
+	// (CVssWriter::OnPrepareBackup).
 	PrepareBackupEvent struct{ ComponentEvent }
-	// A PrepareSnapshotEvent comes before the freeze.
+	// A PrepareSnapshotEvent comes before the freeze (CVssWriter::OnPrepareSnapshot).
 	PrepareSnapshotEvent struct{ SnapshotEvent }
-	// A FreezeEvent stops the writer.
+	// A FreezeEvent stops the writer (CVssWriter::OnFreeze).
 	FreezeEvent struct{ SnapshotEvent }
-	// A ThawEvent lets the writer go on.
+	// A ThawEvent lets the writer go on (CVssWriter::OnThaw).
 	ThawEvent struct{ SnapshotEvent }
-	// An AbortEvent ends the writer's part in a set that is given up.
+	// An AbortEvent ends the writer's part in a set that is given up (CVssWriter::OnAbort).
 	AbortEvent struct{ SnapshotEvent }
-	// A PostSnapshotEvent comes when the shadow copies are there.
+	// A PostSnapshotEvent comes when the shadow copies are there (CVssWriter::OnPostSnapshot).
 	PostSnapshotEvent struct {
 		SnapshotEvent
 		ComponentEvent
 	}
-	// A BackupCompleteEvent comes when the data is copied.
+	// A BackupCompleteEvent comes when the data is copied (CVssWriter::OnBackupComplete).
 	BackupCompleteEvent struct{ ComponentEvent }
-	// A BackupShutdownEvent comes when the requester is done or gone.
+	// A BackupShutdownEvent comes when the requester is done or gone
+	// (CVssWriter::OnBackupShutdown).
 	BackupShutdownEvent struct{ SessionEvent }
-	// A PreRestoreEvent comes before files are put back.
+	// A PreRestoreEvent comes before files are put back (CVssWriter::OnPreRestore).
 	PreRestoreEvent struct{ ComponentEvent }
-	// A PostRestoreEvent comes when files were put back.
+	// A PostRestoreEvent comes when files were put back (CVssWriter::OnPostRestore).
 	PostRestoreEvent struct{ ComponentEvent }
 )
 

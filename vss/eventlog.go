@@ -51,7 +51,7 @@ func (l LogLevel) String() string { return nameOf(logLevels, int(l)) }
 
 // A LogEntry is an entry of a machine's event log. Errors of the service, of
 // requesters, writers and providers go to the Application log, those of drivers
-// to the System log.
+// to the System log ("VSS Error Logging").
 type LogEntry struct {
 	Time   time.Duration // virtual, since the world began
 	Actor  string        // the path of the process that wrote it

@@ -8,7 +8,8 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// An Exposure says under which name a shadow copy is to be seen.
+// An Exposure says under which name a shadow copy is to be seen
+// (IVssBackupComponents::ExposeSnapshot).
 type Exposure struct {
 	// Remote makes it a share; otherwise it is a drive letter or an empty folder.
 	Remote bool

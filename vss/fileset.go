@@ -7,7 +7,8 @@ import (
 
 // A FileSpec names files: those in a directory whose names match a pattern of
 // ? and *, and, if Recursive, those in all directories below. The path may hold
-// environment variables, but no wildcards; its trailing backslash is optional.
+// environment variables, but no wildcards; its trailing backslash is optional
+// (IVssWMFiledesc).
 type FileSpec struct {
 	Path      string
 	Spec      string
@@ -75,7 +76,7 @@ func (s FileSet) Source() FileSpec {
 
 // A FileMapping sends a file set to another directory: an alternate location
 // that a writer offers or a requester has used, or a new target that a requester
-// has chosen.
+// has chosen ("Working with Alternate Locations during Restore").
 type FileMapping struct {
 	FileSpec
 	Destination string

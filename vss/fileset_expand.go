@@ -22,7 +22,8 @@ type ExpandOptions struct {
 }
 
 // A FoundFile is a file that belongs to a file set, or a directory without
-// anything in it: a restore of a recursive file set makes such a one again.
+// anything in it: a restore of a recursive file set makes such a one again
+// ("Generating a Backup Set").
 type FoundFile struct {
 	Name string      // in the file system searched
 	Path string      // of Windows: where a restore puts it

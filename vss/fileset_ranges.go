@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// A Range is a part of a file, in bytes.
+// A Range is a part of a file, in bytes (IVssComponent::AddPartialFile).
 type Range struct {
 	Offset uint64
 	Length uint64

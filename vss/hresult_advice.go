@@ -55,7 +55,8 @@ func wordOf[T ~uint8](n T, words ...string) string {
 	return fmt.Sprint(uint8(n))
 }
 
-// Advice is what the documentation tells a requester to do about a code.
+// Advice is what the documentation tells a requester to do about a code
+// ("Writer Errors and Vetoes").
 type Advice struct {
 	Retry    Retry
 	Remedy   Remedy

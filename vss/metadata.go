@@ -40,7 +40,7 @@ type WriterMetadata struct {
 	extra     *extra
 }
 
-// A WriterIdentity tells who a writer is.
+// A WriterIdentity tells who a writer is (IVssExamineWriterMetadata::GetIdentity).
 type WriterIdentity struct {
 	WriterID     guid.GUID // of the class, chosen by the developer
 	InstanceID   guid.GUID // of this run of the writer's process
@@ -54,7 +54,8 @@ type WriterIdentity struct {
 	extra *extra
 }
 
-// A RestorePolicy is how a writer wants its files put back.
+// A RestorePolicy is how a writer wants its files put back
+// (IVssCreateWriterMetadata::SetRestoreMethod).
 type RestorePolicy struct {
 	Method         RestoreMethod
 	Service        string // for the methods that stop and start a service
@@ -70,7 +71,8 @@ type RestorePolicy struct {
 }
 
 // ExcludedFiles are files that a backup leaves out. They are compared with the
-// original path of a file, not with the alternate path it is read from.
+// original path of a file, not with the alternate path it is read from
+// (IVssCreateWriterMetadata::AddExcludeFiles).
 type ExcludedFiles struct {
 	FileSpec
 
@@ -99,7 +101,8 @@ type ComponentInfo struct {
 }
 
 // A Dependency is a component of another writer without which a component is
-// of no use: both must be backed up and restored, in any order.
+// of no use: both must be backed up and restored, in any order
+// (IVssCreateWriterMetadata::AddComponentDependency).
 type Dependency struct {
 	WriterID guid.GUID
 	ComponentKey

@@ -72,7 +72,7 @@ func (f Facts) String() string {
 
 // A CallRule is a row of the requester's call-order table: in which phases a
 // method may be called, what it demands besides, and where it leads. What breaks
-// the rule is [ErrBadState].
+// the rule is [ErrBadState] (IVssBackupComponents).
 type CallRule struct {
 	Method string
 	From   []Phase

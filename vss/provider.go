@@ -56,7 +56,7 @@ type SnapshotSetCreator interface {
 	AbortSnapshots(ctx context.Context, set guid.GUID) error
 }
 
-// A SnapshotKeeper looks after finished shadow copies.
+// A SnapshotKeeper looks after finished shadow copies (IVssSoftwareSnapshotProvider).
 type SnapshotKeeper interface {
 	// DeleteSnapshot removes a copy.
 	DeleteSnapshot(ctx context.Context, snapshot guid.GUID) error
@@ -64,7 +64,8 @@ type SnapshotKeeper interface {
 	OpenSnapshot(snapshot guid.GUID) (fs.FS, error)
 }
 
-// A PrepareRequest names a volume that is to be copied.
+// A PrepareRequest names a volume that is to be copied
+// (IVssSoftwareSnapshotProvider::BeginPrepareSnapshot).
 type PrepareRequest struct {
 	Set      guid.GUID
 	Snapshot guid.GUID // of the copy to be made
@@ -73,7 +74,7 @@ type PrepareRequest struct {
 }
 
 // A ProviderConfig describes a provider that is registered with
-// [Service.RegisterProvider].
+// [Service.RegisterProvider] (IVssAdmin::RegisterProvider).
 type ProviderConfig struct {
 	// Actor is the provider's process: its calls run on it. Nil stands for a
 	// child of the service's actor.

@@ -184,6 +184,7 @@ func legalProviderCode(h HRESULT) bool {
 // A providerError hides a code that a provider may not return.
 type providerError struct{ err error }
 
+// Error names the code and what was returned.
 func (e *providerError) Error() string {
 	return ErrUnexpectedProviderError.String() + ": " + e.err.Error()
 }
@@ -191,6 +192,7 @@ func (e *providerError) Error() string {
 // HRESULT is the code that stands for all others.
 func (e *providerError) HRESULT() uint32 { return uint32(ErrUnexpectedProviderError) }
 
+// Unwrap returns what the provider returned.
 func (e *providerError) Unwrap() error { return e.err }
 
 // eachProvider makes a call to every provider of the set at once and waits for

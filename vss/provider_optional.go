@@ -7,7 +7,7 @@ import (
 )
 
 // A Breaker is a provider whose shadow copies can become volumes of their own,
-// as those of hardware can.
+// as those of hardware can (IVssBackupComponents::BreakSnapshotSet).
 type Breaker interface {
 	Provider
 	// BreakSnapshotSet gives the copies of the set up; they are the provider's
@@ -16,7 +16,8 @@ type Breaker interface {
 }
 
 // A Transporter is a provider that makes transportable shadow copies, which
-// another machine with the same kind of provider imports.
+// another machine with the same kind of provider imports
+// ("Importing Transportable Shadow Copied Volumes").
 type Transporter interface {
 	Provider
 	// DescribeSnapshot returns what another machine needs to find the copy.
@@ -26,13 +27,15 @@ type Transporter interface {
 	ImportSnapshot(ctx context.Context, r SnapshotRecord) error
 }
 
-// A Resyncer is a provider that can write a shadow copy back over a disk.
+// A Resyncer is a provider that can write a shadow copy back over a disk
+// (IVssHardwareSnapshotProviderEx::ResyncLuns).
 type Resyncer interface {
 	Provider
 	ResyncSnapshot(ctx context.Context, r ResyncRequest) error
 }
 
-// A ResyncRequest names a copy and the volume it is to be written over.
+// A ResyncRequest names a copy and the volume it is to be written over
+// (IVssHardwareSnapshotProviderEx::ResyncLuns).
 type ResyncRequest struct {
 	Snapshot    guid.GUID
 	Destination Volume

@@ -43,7 +43,7 @@ func (b *BackupComponents) SetContext(ctx context.Context, c SnapshotContext) er
 	}, sim.S("context", c.String()))
 }
 
-// A BackupState says how a requester works.
+// A BackupState says how a requester works (IVssBackupComponents::SetBackupState).
 type BackupState struct {
 	SelectComponents    bool // with single components, not whole volumes
 	BootableSystemState bool
@@ -112,7 +112,7 @@ func (f *writerFilter) passes(sub *Subscription) bool {
 		!slices.Contains(f.disabled, class) && !slices.Contains(f.instances, sub.instance)
 }
 
-// A ComponentChoice names a component of a writer.
+// A ComponentChoice names a component of a writer (IVssBackupComponents::AddComponent).
 type ComponentChoice struct {
 	WriterID   guid.GUID
 	InstanceID guid.GUID // the null GUID stands for any instance of the class

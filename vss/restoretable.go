@@ -18,7 +18,8 @@ const (
 	always RestoreConditions = 0
 )
 
-// A RestorePlace is where the files of a component set go, all of them or none.
+// A RestorePlace is where the files of a component set go, all of them or none
+// ("Setting VSS Restore Methods").
 type RestorePlace uint8
 
 // The places.

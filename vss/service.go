@@ -94,7 +94,7 @@ const HoldTimeout = 10 * time.Second
 
 // A Service is the Volume Shadow Copy Service of one machine: it tells writers
 // what comes, makes providers copy volumes, and keeps the list of shadow copies.
-// Requesters work with it through [Service.CreateBackupComponents].
+// Requesters work with it through [Service.CreateBackupComponents] ("The VSS Model").
 //
 // Any number of services live in one world: that of a host, and those inside the
 // machines it runs. What concerns the whole machine, such as that only one

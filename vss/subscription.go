@@ -13,7 +13,7 @@ import (
 // A Subscription is a writer that the service knows: one instance, from
 // Subscribe until Unsubscribe or the death of its process. A writer that starts
 // anew subscribes anew, with a new instance, and has no part in sessions the old
-// one began.
+// one began (CVssWriter::Subscribe).
 type Subscription struct {
 	service  *Service
 	writer   Writer
@@ -154,7 +154,8 @@ func (sub *Subscription) Status() WriterStatus {
 	return st
 }
 
-// A WriterStatus is what GatherWriterStatus found out about a writer.
+// A WriterStatus is what GatherWriterStatus found out about a writer
+// (IVssBackupComponents::GetWriterStatus).
 type WriterStatus struct {
 	InstanceID guid.GUID
 	WriterID   guid.GUID

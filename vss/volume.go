@@ -48,7 +48,8 @@ type Volume interface {
 }
 
 // A DiffAreaVolume knows the space that its shadow copies take. The system
-// provider refuses a copy with [ErrInsufficientStorage] when none is left.
+// provider refuses a copy with [ErrInsufficientStorage] when none is left
+// (IVssDifferentialSoftwareSnapshotMgmt).
 type DiffAreaVolume interface {
 	Volume
 	// DiffArea returns the bytes that shadow copies occupy and may occupy at
@@ -59,21 +60,24 @@ type DiffAreaVolume interface {
 // A RecoveringVolume has a file system that recovers its shadow copies: it rolls
 // open transactions back while a copy of the system provider is still writable.
 // An error fails the set with [ErrAutoRecoveryFailed]. A context with
-// [AttrNoAutoRecovery] leaves the copies as they are.
+// [AttrNoAutoRecovery] leaves the copies as they are
+// ("Working with File System and Security Features").
 type RecoveringVolume interface {
 	Volume
 	RecoverShadow(ctx context.Context, id [16]byte) error
 }
 
 // A DiskVolume knows the disk it lies on. RecoverSet refuses with
-// [ErrUnselectedVolume] to write over a disk that holds other volumes too.
+// [ErrUnselectedVolume] to write over a disk that holds other volumes too
+// (IVssBackupComponentsEx3::RecoverSet).
 type DiskVolume interface {
 	Volume
 	// Disk is the identity of the disk.
 	Disk() [16]byte
 }
 
-// A RevertVolume can be set back to one of its shadow copies.
+// A RevertVolume can be set back to one of its shadow copies
+// (IVssBackupComponents::RevertToSnapshot).
 type RevertVolume interface {
 	Volume
 	// InUse tells whether open files keep the volume from being dismounted.
@@ -86,7 +90,7 @@ type RevertVolume interface {
 // A NestedVolume lies on a virtual disk whose file is on a volume of the same
 // machine. [BackupComponents.AddToSnapshotSet] refuses it with
 // [ErrNestedVolumeLimit] when the outer volume is nested itself or is in the
-// same set.
+// same set (IVssBackupComponents::AddToSnapshotSet).
 type NestedVolume interface {
 	Volume
 	// Below is the ID of the volume that holds the virtual disk's file; false

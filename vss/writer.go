@@ -51,37 +51,40 @@ type Writer interface {
 }
 
 // A BackupPreparer is a writer that acts when the requester has chosen its
-// components, before any shadow copy is made. It may edit its components.
+// components, before any shadow copy is made. It may edit its components
+// (CVssWriter::OnPrepareBackup).
 type BackupPreparer interface {
 	PrepareBackup(ctx context.Context, ev *PrepareBackupEvent) error
 }
 
 // A PostSnapshotter is a writer that acts on the fresh shadow copy while it is
-// still writable. It may edit its components for the last time.
+// still writable. It may edit its components for the last time
+// (CVssWriter::OnPostSnapshot).
 type PostSnapshotter interface {
 	PostSnapshot(ctx context.Context, ev *PostSnapshotEvent) error
 }
 
 // A BackupCompleter is a writer that acts when the data is safely copied: it
 // truncates logs if [WriterComponent.BackupSucceeded] says so. Its components
-// are read-only.
+// are read-only (CVssWriter::OnBackupComplete).
 type BackupCompleter interface {
 	BackupComplete(ctx context.Context, ev *BackupCompleteEvent) error
 }
 
 // A BackupShutdowner is a writer that wants to know when the requester is done
-// or dead.
+// or dead (CVssWriter::OnBackupShutdown).
 type BackupShutdowner interface {
 	BackupShutdown(ctx context.Context, ev *BackupShutdownEvent) error
 }
 
 // A PreRestorer is a writer that prepares for files being put back: it goes
-// offline, and may say where they are to go.
+// offline, and may say where they are to go (CVssWriter::OnPreRestore).
 type PreRestorer interface {
 	PreRestore(ctx context.Context, ev *PreRestoreEvent) error
 }
 
-// A PostRestorer is a writer that takes restored files into use.
+// A PostRestorer is a writer that takes restored files into use
+// (CVssWriter::OnPostRestore).
 type PostRestorer interface {
 	PostRestore(ctx context.Context, ev *PostRestoreEvent) error
 }
@@ -90,7 +93,8 @@ type PostRestorer interface {
 // it says otherwise ("CVssWriter::Initialize").
 const DefaultFreezeTimeout = 60 * time.Second
 
-// A WriterConfig is what a writer tells about itself when it subscribes.
+// A WriterConfig is what a writer tells about itself when it subscribes
+// (CVssWriter::Initialize).
 type WriterConfig struct {
 	// Actor is the writer's process: handlers run on it, and killing it is the
 	// death of the writer. Nil stands for the service's own actor, where the

@@ -3,7 +3,7 @@ package vss
 import "slices"
 
 // A WriterMove is a row of the writer's state machine: what an event with an
-// outcome does to a writer's session.
+// outcome does to a writer's session ("VSS_WRITER_STATE").
 type WriterMove struct {
 	From    WriterState
 	Event   Event
