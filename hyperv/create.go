@@ -234,6 +234,26 @@ func (h *Host) newAdapter(vm [16]byte, a AdapterConfig) Adapter {
 	return out
 }
 
+// CreateDisk makes a VHD file that belongs to no machine yet. A file that is there
+// already is [volume.ErrFileExists].
+func (h *Host) CreateDisk(ctx context.Context, d DiskConfig) error {
+	return h.call(ctx, "create "+d.Path, func(context.Context) error {
+		undo := undoCreate{host: h}
+		undo.folder(d.Path)
+		made, err := h.createDisk(d)
+		switch {
+		case err == nil && made:
+			return nil
+		case err == nil && d.Path != "" && (d.Size > 0 || d.Parent != ""):
+			err = volume.ErrFileExists
+		case err == nil:
+			err = ErrParameter
+		}
+		undo.all()
+		return &Error{Op: "CreateDisk", On: d.Path, Err: err}
+	})
+}
+
 // createDisk makes a VHD file, unless it exists or the disk is none.
 func (h *Host) createDisk(d DiskConfig) (made bool, err error) {
 	if d.PassThrough != "" || d.Initiator != "" {

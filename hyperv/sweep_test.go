@@ -110,19 +110,23 @@ func (l *lab) tidy() {
 	}
 }
 
-// Whoever dies, wherever: the requester, the management service, a machine's
-// worker process, a guest, its backup service.
+// Whoever dies, wherever: the requester and the management service at each step, a
+// machine's worker process, a guest, its backup service.
 func TestDeathAtEveryPoint(t *testing.T) {
 	hits, deaths := clean(t), 0
 	victims := []string{"backup", "h1/vmms", "h1/web", "h1/web/guest", "h1/app", "h1/erp", "h1/erp/guest", "h1/db/guest/vmicvss", "h1/db/guest/ledger"}
 	for i, victim := range victims {
-		for k := i % stride(); k < len(hits) && !t.Failed(); k += stride() {
+		every := stride()
+		if i < 2 { // at each step of the backup
+			every = 1
+		}
+		for k := i % every; k < len(hits) && !t.Failed(); k += every {
 			if strike(t, sim.Fault{Point: hits[k].Point, On: hits[k].On, Outcome: sim.Outcome{Kill: victim}}) {
 				deaths++
 			}
 		}
 	}
-	if least := len(hits) * len(victims) / stride() * 2 / 3; deaths < least && !t.Failed() {
+	if least := len(hits)*2*2/3 + len(hits)*(len(victims)-2)/stride()*2/3; deaths < least && !t.Failed() {
 		t.Errorf("%d deaths, want %d", deaths, least)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,10 +23,12 @@ import (
 )
 
 // A worldSpec is a random world: machines, what their guests write, the order of
-// events, and at most one fault.
+// events, and at most two faults.
 type worldSpec struct {
-	vms     []vmSpec
-	seed    uint64
+	vms    []vmSpec
+	seed   uint64
+	policy hyperv.Policy
+
 	deviate bool // the order deviates from the default here and there, and follows no seed
 }
 
@@ -39,6 +43,7 @@ type vmSpec struct {
 	away    bool // the snapshot location is on another volume than the disks
 	ledger  bool
 	single  bool // there is no further disk
+	chain   int  // how many parents the first disk has
 	writes  []writeSpec
 }
 
@@ -55,6 +60,12 @@ func drawWorld(t *rapid.T) worldSpec {
 		seed: rapid.Uint64().Draw(t, "seed"),
 
 		deviate: rapid.Bool().Draw(t, "deviate"),
+
+		policy: hyperv.Policy{
+			Parallel:      rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "parallel"),
+			GuestsFirst:   rapid.Bool().Draw(t, "guests first"),
+			RollBackFirst: rapid.Bool().Draw(t, "roll back first"),
+		},
 	}
 }
 
@@ -76,6 +87,7 @@ func drawVM(t *rapid.T) vmSpec {
 		dynamic: !mostly("basic"),
 		away:    !mostly("near"),
 		ledger:  rapid.Bool().Draw(t, "ledger"),
+		chain:   rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3}).Draw(t, "parents"),
 	}
 	if !mostly("2008") {
 		v.os = guest.Windows2000Server
@@ -113,7 +125,7 @@ func (s worldSpec) build(ctx context.Context, order sim.Option) (*world, error) 
 	}
 	var err error
 	w.host, err = hyperv.NewHost(w.World, hyperv.HostConfig{
-		Name: "h1", Volumes: hyperv.Volumes("C:", "D:"), Manage: w.oracle.Watch,
+		Name: "h1", Volumes: hyperv.Volumes("C:", "D:"), Manage: w.oracle.Watch, Profile: hyperv.Profile{Policy: s.policy},
 		Catalog: guest.Catalog{ledger.Name: ledger.New},
 	})
 	for i := 0; i < len(s.vms) && err == nil; i++ {
@@ -164,6 +176,9 @@ func (v vmSpec) build(ctx context.Context, w *world, name string) error {
 	if v.ledger {
 		c.Guest.Programs = []guest.Program{{Name: ledger.Name, Args: map[string]string{"data": "C:"}}}
 	}
+	if err := v.chainDisk(ctx, w, &c.Disks[0]); err != nil {
+		return err
+	}
 	vm, err := w.host.CreateVM(ctx, c)
 	if err != nil || v.state == hyperv.StateOff {
 		return err
@@ -180,6 +195,19 @@ func (v vmSpec) build(ctx context.Context, w *world, name string) error {
 		return vm.Pause(ctx)
 	case hyperv.StateSaved:
 		return vm.Save(ctx)
+	}
+	return nil
+}
+
+// chainDisk makes the parents of a disk, and the disk a child of the last.
+func (v vmSpec) chainDisk(ctx context.Context, w *world, d *hyperv.DiskConfig) error {
+	for i := range v.chain {
+		parent := *d
+		parent.Path = fmt.Sprintf("%s-%d.vhd", strings.TrimSuffix(d.Path, ".vhd"), i)
+		if err := w.host.CreateDisk(ctx, parent); err != nil {
+			return err
+		}
+		*d = hyperv.DiskConfig{Path: d.Path, Parent: parent.Path}
 	}
 	return nil
 }
@@ -237,43 +265,44 @@ func TestRandomWorlds(t *testing.T) {
 		if len(faults) == 0 || rapid.IntRange(0, 3).Draw(t, "no fault") == 0 {
 			return
 		}
-		fault := rapid.SampledFrom(faults).Draw(t, "fault")
-		spec.run(ctx, t, &fault)
+		for i := range clean { // the power fails there
+			faults = append(faults, sim.Fault{Point: clean[i].Point, On: clean[i].On, Outcome: sim.Outcome{Kill: "h1"}})
+		}
+		n := rapid.IntRange(1, 2).Draw(t, "faults")
+		spec.run(ctx, t, rapid.SliceOfN(rapid.SampledFrom(faults), n, n).Draw(t, "fault"))
 	})
 }
 
 // run makes one backup in the world and judges it. It returns the fault points
 // that were reached on the way.
-func (s worldSpec) run(ctx context.Context, t *rapid.T, fault *sim.Fault) []sim.Hit {
+func (s worldSpec) run(ctx context.Context, t *rapid.T, faults []sim.Fault) []sim.Hit {
 	w, err := s.build(ctx, s.order(t))
 	if err != nil {
 		t.Fatalf("building: %v", err)
 	}
 	defer func() { _ = w.Close() }()
 	before := len(w.Hits())
-	if fault != nil {
-		w.Inject(*fault)
-	}
+	w.Inject(faults...)
 	err = w.backup(ctx)
 	hits := w.Hits()[min(before, len(w.Hits())):]
 	w.Heal()
 	defer func() {
 		if t.Failed() {
-			t.Logf("fault %v, backup: %v\n%s", fault, err, simtest.Report(w.World))
+			t.Logf("faults %v, backup: %v\n%s", faults, err, simtest.Report(w.World))
 		}
 	}()
-	if err != nil && fault == nil {
+	if err != nil && len(faults) == 0 {
 		t.Fatalf("a backup without faults fails: %v", err)
 	}
 	if err != nil {
 		w.mustBeTyped(t, err)
 	}
 	wait := time.Minute
-	if fault != nil {
+	if len(faults) > 0 {
 		wait = time.Hour // whatever was delayed
 	}
 	w.tidy(ctx, t, wait)
-	w.mustBeAsBefore(t, fault)
+	w.mustBeAsBefore(t, faults)
 	if err == nil {
 		w.mustRestore(ctx, t)
 	}
@@ -297,6 +326,9 @@ func (w *world) tidy(ctx context.Context, t *rapid.T, wait time.Duration) {
 	if err := w.Advance(wait); err != nil {
 		t.Fatalf("going on: %v", err)
 	}
+	if !w.host.Running() {
+		w.reboot(ctx, t)
+	}
 	if !w.host.ManagementRunning() {
 		if err := w.host.StartManagement(ctx); err != nil {
 			t.Errorf("starting the management service: %v", err)
@@ -307,6 +339,27 @@ func (w *world) tidy(ctx context.Context, t *rapid.T, wait time.Duration) {
 			if err := w.deleteShadow(ctx, c.SnapshotID); err != nil {
 				t.Errorf("deleting a shadow copy: %v", err)
 			}
+		}
+	}
+}
+
+// reboot starts the host again whose power failed, and its machines, as an
+// administrator does.
+func (w *world) reboot(ctx context.Context, t *rapid.T) {
+	if err := w.host.Boot(ctx); err != nil {
+		t.Errorf("booting: %v", err)
+	}
+	for _, vm := range w.host.VMs() {
+		want := w.prior[vm.Name()]
+		if want != hyperv.StateRunning && want != hyperv.StatePaused {
+			continue
+		}
+		err := vm.Start(ctx)
+		if err == nil && want == hyperv.StatePaused {
+			err = vm.Pause(ctx)
+		}
+		if err != nil {
+			t.Errorf("starting %s after the boot: %v", vm.Name(), err)
 		}
 	}
 }
@@ -328,14 +381,15 @@ func (w *world) deleteShadow(ctx context.Context, id [16]byte) error {
 
 // mustBeAsBefore checks that every machine does what it did before, except one
 // that the fault killed, and that nothing is left over.
-func (w *world) mustBeAsBefore(t *rapid.T, fault *sim.Fault) {
+func (w *world) mustBeAsBefore(t *rapid.T, faults []sim.Fault) {
+	kills := slices.ContainsFunc(faults, func(f sim.Fault) bool { return f.Outcome.Kill != "" })
 	for _, vm := range w.host.VMs() {
 		want := w.prior[vm.Name()]
 		died := false
 		for _, e := range w.Trace().Select("vm/state") {
 			died = died || e.Get("vm") == vm.Name() && e.Get("from") == "running" && e.Get("to") == "off"
 		}
-		if died && fault != nil && fault.Outcome.Kill != "" {
+		if died && kills {
 			want = hyperv.StateOff
 		}
 		if vm.State() != want {
