@@ -173,17 +173,9 @@ func (c *chain) close() {
 func (h *Host) OpenVHD(path string) (*vhd.Image, error) {
 	var leaf, child *vhd.Image
 	for range vhd.MaxChain {
-		v, rest, err := h.live(path)
+		_, image, err := readImage(h.live, path)
 		if err != nil {
 			return nil, err
-		}
-		f, err := v.Open(rest)
-		if err != nil {
-			return nil, err
-		}
-		image, err := vhd.Open(f, f.Size())
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if child == nil {
 			leaf = image
@@ -201,6 +193,23 @@ func (h *Host) OpenVHD(path string) (*vhd.Image, error) {
 		path, child = parent, image
 	}
 	return nil, fmt.Errorf("%s: %w", path, vhd.ErrChainCycle)
+}
+
+// readImage opens an image as it is now, whoever writes it.
+func readImage(at place, path string) (*volume.File, *vhd.Image, error) {
+	v, rest, err := at(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := v.Open(rest)
+	if err != nil {
+		return nil, nil, err
+	}
+	image, err := vhd.Open(f, f.Size())
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, image, nil
 }
 
 // parentsOf lists the paths of what a VHD file stands on, the nearest first, as far
@@ -262,22 +271,32 @@ func relink(at place, path, parent string) (changed bool, err error) {
 	if found, err := findParent(at, path, link); err == nil && volume.Equal(found, parent) {
 		return false, nil
 	}
-	p, err := openParent(at, parent)
+	_, image, err := readImage(at, parent)
 	if err != nil {
 		return false, err
+	}
+	if image.ID() != link.ID {
+		return false, fmt.Errorf("%s: %s: %w", path, parent, vhd.ErrParentID)
+	}
+	return true, relinkTo(at, path, parent)
+}
+
+// relinkTo makes a differencing VHD stand on another file: the same disk at another
+// place, or what it was merged into.
+func relinkTo(at place, path, parent string) error {
+	p, err := openParent(at, parent)
+	if err != nil {
+		return err
 	}
 	defer p.close()
 	file, err := openAt(at, path, volume.Exclusive)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer func() { _ = file.Close() }()
 	image, err := vhd.OpenFile(file)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if p.ID() != link.ID {
-		return false, fmt.Errorf("%s: %s: %w", path, parent, vhd.ErrParentID)
-	}
-	return true, image.Relink(vhd.Parent{Image: p.Image, Path: parent, Child: path})
+	return image.Relink(vhd.Parent{Image: p.Image, Path: parent, Child: path})
 }

@@ -19,8 +19,12 @@ type Configuration struct {
 	Processors    int64
 	BackupOffered bool // the backup integration service is offered to the guest
 	StartAction   StartAction
-	Drives        []Drive
-	Adapters      []Adapter
+	// Checkpoints are those of the machine in the order they were made, and
+	// ParentCheckpoint is the one that it, or the checkpoint, stands on.
+	Checkpoints      [][16]byte
+	ParentCheckpoint [16]byte
+	Drives           []Drive
+	Adapters         []Adapter
 	// Initiators names the iSCSI targets that the guest connects to by itself. The
 	// host cannot see such disks (R40); the list stands in for the settings
 	// inside the guest.
@@ -119,6 +123,7 @@ func (c *Configuration) clone() *Configuration {
 	d.Drives = slices.Clone(c.Drives)
 	d.Adapters = slices.Clone(c.Adapters)
 	d.Initiators = slices.Clone(c.Initiators)
+	d.Checkpoints = slices.Clone(c.Checkpoints)
 	return &d
 }
 

@@ -50,6 +50,7 @@ func readConfiguration(file []byte) (*Configuration, error) {
 	}
 	c.StartAction = StartAction(r.integer(startActionLeaf, int64(StartAlways)))
 	c.Initiators = initiators(doc.Root)
+	r.checkpoints(c)
 	r.sections()
 	r.drives(c)
 	r.adapters(c)
@@ -154,6 +155,27 @@ func (r *reader) sections() {
 			}
 			seen[name] = true
 		}
+	}
+}
+
+// The leaf names of the list's entries are the model's own.
+const (
+	checkpointList   = "global_settings/snapshots/list"
+	checkpointParent = "global_settings/snapshots/parent_id"
+)
+
+// checkpoints reads the list of checkpoints.
+func (r *reader) checkpoints(c *Configuration) {
+	c.ParentCheckpoint = r.guid(checkpointParent)
+	for _, e := range r.node(checkpointList).Elements() {
+		if !strings.HasPrefix(e.Name, "snapshot") {
+			continue
+		}
+		id := r.guidIn(checkpointList+"/"+e.Name, e.Child("id").Content())
+		if id == [16]byte{} || slices.Contains(c.Checkpoints, id) || len(c.Checkpoints) == MaxCheckpoints {
+			r.fail(checkpointList+"/"+e.Name, "is no checkpoint, one too many, or stands twice")
+		}
+		c.Checkpoints = append(c.Checkpoints, id)
 	}
 }
 

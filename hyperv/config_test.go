@@ -411,6 +411,7 @@ func FuzzReadConfiguration(f *testing.F) {
 	f.Add([]byte(text))
 	f.Add(toUTF16(text))
 	f.Add([]byte(`<configuration><properties><global_id>0F3C6F5A-5D0E-4A53-8A6B-F7D0C9F2B411</global_id></properties><_a_><MacAddress/></_a_></configuration>`))
+	f.Add([]byte(`<configuration><global_settings><power><host_startup><action type="integer">2</action></host_startup></power><snapshots><list><size type="integer">1</size><snapshot000><id>3F3C6F5A-5D0E-4A53-8A6B-F7D0C9F2B411</id></snapshot000></list><parent_id>3F3C6F5A-5D0E-4A53-8A6B-F7D0C9F2B411</parent_id></snapshots></global_settings><properties><global_id>0F3C6F5A-5D0E-4A53-8A6B-F7D0C9F2B411</global_id></properties></configuration>`))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		c, err := hyperv.ReadConfiguration(file)
 		if err != nil {

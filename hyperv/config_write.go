@@ -58,6 +58,7 @@ func (c *Configuration) encodeSettings(t tree) {
 	if c.StartAction != StartNothing || t.find(startActionLeaf) != nil {
 		t.integer(startActionLeaf, int64(c.StartAction))
 	}
+	c.encodeCheckpoints(t)
 	t.guid("properties/global_id", c.ID)
 	t.text("properties/name", c.Name)
 	t.text("properties/notes", c.Notes)
@@ -76,6 +77,26 @@ func (c *Configuration) encodeSettings(t tree) {
 			t.text(fmt.Sprintf("guest_initiator/target%03d/name", i), iqn)
 		}
 	}
+}
+
+// encodeCheckpoints writes the list of checkpoints, if it is another.
+func (c *Configuration) encodeCheckpoints(t tree) {
+	was := &Configuration{}
+	(&reader{root: t.root}).checkpoints(was)
+	if c.ParentCheckpoint != was.ParentCheckpoint {
+		t.guid(checkpointParent, c.ParentCheckpoint)
+	}
+	if slices.Equal(was.Checkpoints, c.Checkpoints) {
+		return
+	}
+	list := t.child(checkpointList)
+	list.Children = slices.DeleteFunc(list.Children, func(n *xmlite.Node) bool {
+		return n.Kind == xmlite.Start && strings.HasPrefix(n.Name, "snapshot")
+	})
+	for i, id := range c.Checkpoints {
+		t.guid(fmt.Sprintf("%s/snapshot%03d/id", checkpointList, i), id)
+	}
+	t.leaf(checkpointList+"/size", "integer", strconv.Itoa(len(c.Checkpoints)))
 }
 
 func (c *Configuration) encodeDrives(t tree) {

@@ -79,7 +79,8 @@ type Machine struct {
 	Path          string // of the configuration file
 	Configuration *Configuration
 	Facts         Facts
-	Parents       []string // files that differencing VHDs of the machine stand on, each once
+	Parents       []string // files that its differencing VHDs stand on, and disks of its checkpoints, each once
+	Checkpoints   []string // configuration files of its checkpoints
 	Broken        error    // why the configuration file is no good any more, or nil
 	LockedBy      string   // the operation that holds the machine, or ""
 }
@@ -113,6 +114,7 @@ func (vm *VM) describe() Machine {
 		Configuration: vm.config.clone(),
 		Facts:         vm.facts(parents),
 		Parents:       parents,
+		Checkpoints:   vm.checkpointPaths(),
 		Broken:        vm.broken(),
 		LockedBy:      vm.lock,
 	}

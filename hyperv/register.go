@@ -237,6 +237,12 @@ func (vm *VM) delete(ctx context.Context, rule string) error {
 		return &Error{Op: "Delete", On: vm.Name(), State: vm.state, Err: vm.inUse()}
 	}
 	h := vm.host
+	for _, id := range vm.config.Checkpoints {
+		f := vm.checkpointFiles(id)
+		if err := errors.Join(h.removeSavedState(f), h.removeFile(f.config())); err != nil {
+			return &Error{Op: "Delete", On: vm.Name(), Err: err}
+		}
+	}
 	err := errors.Join(vm.dropAllSnapshots(), h.unlink(vm.ID()), h.removeSavedState(vm.files()), h.removeFile(vm.path))
 	if err != nil {
 		return &Error{Op: "Delete", On: vm.Name(), Err: err}

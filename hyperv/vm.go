@@ -146,7 +146,8 @@ func (vm *VM) facts(parents []string) Facts {
 	return f
 }
 
-// parents lists the files that the machine's differencing VHDs stand on, each once.
+// parents lists the files that the machine's differencing VHDs stand on, and the
+// disks of its checkpoints with theirs, each once.
 func (vm *VM) parents() []string {
 	var out []string
 	add := func(paths []string) {
@@ -162,10 +163,16 @@ func (vm *VM) parents() []string {
 				add(d.vhd.paths)
 			}
 		}
-		return out
+	} else {
+		for _, path := range vm.config.VHDPaths() {
+			add(parentsOf(vm.host.live, path))
+		}
 	}
-	for _, path := range vm.config.VHDPaths() {
-		add(parentsOf(vm.host.live, path))
+	list, _ := vm.Checkpoints()
+	for _, c := range list {
+		for _, path := range c.Disks {
+			add(append([]string{path}, parentsOf(vm.host.live, path)...))
+		}
 	}
 	return out
 }

@@ -1,6 +1,8 @@
 package hyperv
 
 import (
+	"strings"
+
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -27,6 +29,10 @@ func (w *Writer) component(m Machine) vss.ComponentInfo {
 	add(f.stateFolder(), "*")
 	for _, path := range append(m.Configuration.VHDPaths(), m.Parents...) {
 		add(volume.Dir(path), volume.Base(path))
+	}
+	for _, path := range m.Checkpoints {
+		add(volume.Dir(path), volume.Base(path))
+		add(strings.TrimSuffix(path, ".xml"), "*")
 	}
 	return c
 }

@@ -190,7 +190,7 @@ func restoredTo(c *vss.WriterComponent, path string) string {
 // R55).
 func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.WriterComponent) error {
 	conf := m.Configuration
-	recorded := conf.VHDPaths()
+	recorded := conf.VHDPaths() // and those of the checkpoints
 	changed := false
 	for i, d := range conf.Drives {
 		if d.Kind != DriveVHD {
@@ -205,14 +205,57 @@ func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.Write
 			sim.Emit(ctx, "hyperv/update-vhd", "R55", sim.S("vm", m.Name()), sim.S("from", d.Path), sim.S("to", actual))
 		}
 	}
+	wasRoot := conf.SnapshotRoot
 	if was, is := rootOf(n.Path), rootOf(m.Path); !volume.Equal(was, is) && volume.Equal(conf.SnapshotRoot, was) {
 		conf.SnapshotRoot = is
 		changed = true
 	}
+	for _, id := range conf.Checkpoints {
+		was := checkpointFiles(wasRoot, id).config()
+		if is := restoredTo(c, was); !volume.Equal(is, was) && !volume.Equal(conf.SnapshotRoot, rootOf(is)) {
+			conf.SnapshotRoot = rootOf(is)
+			changed = true
+		}
+	}
+	tips, err := w.reconcileCheckpoints(ctx, m, c)
+	if err != nil {
+		return err
+	}
+	recorded = append(recorded, tips...)
 	if err := w.relinkAll(ctx, m, recorded, c); err != nil || !changed {
 		return err
 	}
 	return w.manage.Configure(ctx, m.ID, conf)
+}
+
+// reconcileCheckpoints does for the checkpoints of a machine, whose configurations
+// are files of their own, what reconcile does for the machine. It returns the paths
+// of their disks at the time of the backup.
+func (w *Writer) reconcileCheckpoints(ctx context.Context, m Machine, c *vss.WriterComponent) (recorded []string, err error) {
+	for _, id := range m.Configuration.Checkpoints {
+		path := checkpointFiles(m.Configuration.SnapshotRoot, id).config()
+		conf, err := w.host.loadConfiguration(path)
+		if err != nil {
+			return recorded, fmt.Errorf("the checkpoint %s: %w", guid.Upper(id), err)
+		}
+		recorded = append(recorded, conf.VHDPaths()...)
+		conf = conf.clone()
+		changed := !volume.Equal(conf.SnapshotRoot, m.Configuration.SnapshotRoot)
+		conf.SnapshotRoot = m.Configuration.SnapshotRoot
+		for i, d := range conf.Drives {
+			if to := restoredTo(c, d.Path); d.Kind == DriveVHD && !volume.Equal(to, d.Path) {
+				sim.Emit(ctx, "hyperv/update-vhd", "R55", sim.S("vm", m.Name()), sim.S("checkpoint", conf.Name), sim.S("from", d.Path), sim.S("to", to))
+				conf.Drives[i].Path = to
+				changed = true
+			}
+		}
+		if changed {
+			if err := w.host.writeConfiguration(conf, path); err != nil {
+				return recorded, err
+			}
+		}
+	}
+	return recorded, nil
 }
 
 // relinkAll has every differencing VHD of the machine find the parent that was

@@ -118,7 +118,7 @@ func (w *Writer) compareMethod(m *member) error {
 // the set.
 func volumesMissing(ev *vss.PrepareSnapshotEvent, m Machine) []string {
 	var out []string
-	for _, path := range slices.Concat([]string{m.Path}, m.Configuration.VHDPaths(), m.Parents) {
+	for _, path := range slices.Concat([]string{m.Path}, m.Configuration.VHDPaths(), m.Parents, m.Checkpoints) {
 		if ev.IsPathAffected(path) {
 			continue
 		}
