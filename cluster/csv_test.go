@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shadowsim/shadowsim/cluster"
+	"github.com/shadowsim/shadowsim/hyperv"
 	"github.com/shadowsim/shadowsim/vss/requester"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
@@ -141,5 +142,15 @@ func TestDiskHasOneOwner(t *testing.T) {
 	l.advance(6 * time.Second)
 	if !l.host("h2").Mounted(l.shared) || l.count("cluster/event", "id=1069") != 1 {
 		t.Errorf("nobody noticed\n%s", l.story(0))
+	}
+}
+
+// A disk does not come online on a node while another still has it.
+func TestDiskIsReserved(t *testing.T) {
+	l := newLab(t, labConfig{disk: true})
+	l.must(l.disk.Offline(l.ctx()))
+	l.must(l.host("h2").Mount(hyperv.Mount{Volume: l.shared})) // somebody does not keep to the rules
+	if err := l.disk.Online(l.ctx()); !errors.Is(err, cluster.ErrInvalidState) || l.host("h1").Mounted(l.shared) {
+		t.Errorf("the disk comes online: %v", err)
 	}
 }

@@ -205,3 +205,31 @@ func TestRefusals(t *testing.T) {
 	}
 	l.wantAt(vm, "h1")
 }
+
+// A failure that is over by the time the group is free is none.
+func TestFailureThatIsOver(t *testing.T) {
+	l := newLab(t, labConfig{})
+	g, err := l.c.AddGroup("web", "h1", nil)
+	l.must(err)
+	well, slow := &light{}, &light{slow: 30 * time.Second}
+	site, err := g.AddResource(cluster.ResourceConfig{Name: "site", Type: well})
+	l.must(err)
+	_, err = g.AddResource(cluster.ResourceConfig{Name: "slow", Type: slow})
+	l.must(err)
+	l.must(site.Online(l.ctx()))
+	busy := l.w.Actor("admin").Go("online", g.Online) // the group is not free for a while
+	l.advance(time.Second)
+	well.sick = true
+	l.advance(10 * time.Second)
+	well.sick = false
+	l.must(busy.Wait(l.ctx()))
+	l.advance(time.Minute)
+	if n := l.count("cluster/event", "id=1069"); n != 0 || site.State() != cluster.ResourceOnline {
+		t.Errorf("%d failures, the site is %v\n%s", n, site.State(), l.story(0))
+	}
+	well.sick = true // and the monitor goes on
+	l.advance(6 * time.Second)
+	if n := l.count("cluster/event", "id=1069"); n != 1 {
+		t.Errorf("%d failures\n%s", n, l.story(0))
+	}
+}

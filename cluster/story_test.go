@@ -110,11 +110,11 @@ func TestStoryUnmanagedBackup(t *testing.T) {
 	golden(t, "backup", text)
 	whole()
 	l.clean()
-	l.withoutRemedyNothingHolds(all)
+	l.managedBackup(all)
 }
 
-// withoutRemedyNothingHolds takes the next backup as it should be.
-func (l *lab) withoutRemedyNothingHolds(vms []*cluster.VM) {
+// managedBackup takes the next backup as it should be.
+func (l *lab) managedBackup(vms []*cluster.VM) {
 	l.t.Helper()
 	after, err := l.c.BeforeBackup(l.ctx(), vms...)
 	l.must(err)
