@@ -16,6 +16,7 @@ type SharedVolume struct {
 	*volume.Volume
 	letter string
 	gate   *holdGate
+	hold   hostVolume // stands for who holds writes without being a host
 }
 
 // NewSharedVolume makes a volume that no host has mounted.
@@ -43,6 +44,13 @@ func driveLetter(s string) (string, error) {
 
 // Letter is the volume's drive letter: "S".
 func (s *SharedVolume) Letter() string { return s.letter }
+
+// HoldWrites makes every write of any host wait until ReleaseWrites, as when the
+// storage does not answer.
+func (s *SharedVolume) HoldWrites() { s.gate.hold(&s.hold) }
+
+// ReleaseWrites lets writes go on, unless a host holds them.
+func (s *SharedVolume) ReleaseWrites() { s.gate.release(&s.hold) }
 
 // A Mount says how a host is to have a shared volume.
 type Mount struct {

@@ -221,7 +221,13 @@ func TestSharedHold(t *testing.T) {
 	if len(volumes) != 2 || write.Ended() {
 		t.Fatal("a write goes through while the volume is held")
 	}
+	p.shared.HoldWrites()
 	p.h.Unmount(p.shared) // as it dies: nobody else would let go
+	p.advance(time.Second)
+	if write.Ended() {
+		t.Fatal("a write goes through while the storage does not answer")
+	}
+	p.shared.ReleaseWrites()
 	p.advance(time.Second)
 	if !write.Ended() {
 		t.Error("the write still waits")
