@@ -1,7 +1,9 @@
 package vsstest
 
 import (
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -42,9 +44,10 @@ func watchGoroutines(on bool) func() string {
 	}
 	before := startedGoroutines()
 	return func() string {
-		for id, who := range startedGoroutines() {
+		after := startedGoroutines()
+		for _, id := range slices.Sorted(maps.Keys(after)) {
 			if before[id] == "" {
-				return "a goroutine in " + who
+				return "a goroutine in " + after[id]
 			}
 		}
 		return ""

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -179,9 +181,9 @@ func (p *probe) keepsLogs(succeeded bool, e vss.Event, fn func() error) error {
 		return err
 	}
 	after := p.run.logSizes()
-	for name, size := range before {
-		if after[name] < size {
-			p.run.breaks(promiseLogs, e.String(), p.run.at(), "%s went from %d to %d bytes", name, size, after[name])
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if after[name] < before[name] {
+			p.run.breaks(promiseLogs, e.String(), p.run.at(), "%s went from %d to %d bytes", name, before[name], after[name])
 			break
 		}
 	}

@@ -1,6 +1,8 @@
 package vsstest
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,16 +89,14 @@ func (j *traceJudge) write(e sim.Event) {
 	if f := e.Get("file"); f != "" {
 		what += `\` + f
 	}
-	for s, since := range j.frozen {
-		j.run.breaks(promiseQuiet, "Freeze", "in session "+s, "%s was written at %v; Freeze had returned at %v", what, e.Time, since)
-		delete(j.frozen, s)
-		return
+	for _, s := range slices.Sorted(maps.Keys(j.frozen)) {
+		j.run.breaks(promiseQuiet, "Freeze", "in session "+s, "%s was written at %v; Freeze had returned at %v", what, e.Time, j.frozen[s])
 	}
-	for s, since := range j.offline {
-		j.run.breaks(promiseOffline, "PreRestore", "in session "+s, "%s was written at %v; PreRestore had returned at %v", what, e.Time, since)
-		delete(j.offline, s)
-		return
+	for _, s := range slices.Sorted(maps.Keys(j.offline)) {
+		j.run.breaks(promiseOffline, "PreRestore", "in session "+s, "%s was written at %v; PreRestore had returned at %v", what, e.Time, j.offline[s])
 	}
+	clear(j.frozen) // once told is enough
+	clear(j.offline)
 }
 
 // resumed checks that the load went on between Thaw and PostSnapshot.
