@@ -70,6 +70,15 @@ func TestFindingsShrink(t *testing.T) {
 	}
 }
 
+// A restore for which the writer is stopped waits for the backup beside it.
+func TestRestoreBesideBackup(t *testing.T) {
+	o := noteOptions()
+	o.Replay = "backup; backup beside=Copy:restore"
+	if err := vsstest.TestWriter(newNote, o); err != nil {
+		t.Error(err)
+	}
+}
+
 // A line that depends on the order of processes holds the order.
 func TestReplayWithOrder(t *testing.T) {
 	o := journalOptions()

@@ -34,6 +34,9 @@ func (r *writerRun) restore(ctx context.Context, st step) error {
 		return nil
 	}
 	if s.metadata.Restore.WriterRestore == vss.WriterRestoreNever {
+		if len(r.active) > 0 {
+			return nil // the writer must not go while a backup is made
+		}
 		return r.restoreAlone(ctx, s, volume, st)
 	}
 	x := &round{run: r, st: st, requester: r.machine.Child("restorer"), strict: r.calm(st)}
