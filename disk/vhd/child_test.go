@@ -2,7 +2,6 @@ package vhd_test
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -45,33 +44,30 @@ var childShapes = []struct {
 }
 
 func TestChildInPlace(t *testing.T) {
-	for _, c := range childShapes {
-		t.Run(fmt.Sprintf("%s under %d, grain %d", shapeName(c.parent), c.child.BlockSize, c.child.Grain), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
-				p := base(c.parent)
-				if rapid.Bool().Draw(t, "a link between") {
-					p = must(vhd.Create(disk.NewMemory(0), over(p)))
-					must(p.WriteAt(pattern(200, 100), p.Size()/2))
-				}
-				o := over(p)
-				o.BlockSize, o.Grain = c.child.BlockSize, c.child.Grain
-				m := &machine{file: disk.NewMemory(0), model: content(t, p), over: p}
-				if rapid.Bool().Draw(t, "flat file") {
-					m.file = &flat{}
-				}
-				m.im = must(vhd.Create(m.file, o))
-				for range rapid.IntRange(1, 6).Draw(t, "steps") {
-					rapid.SampledFrom([]func(*rapid.T){m.write, m.write, m.writeZeros, m.discard, m.reopen}).Draw(t, "step")(t)
-					m.check(t)
-					off, n := m.span(t)
-					cover(t, m.im, m.model, off, n)
-					checkSpans(t, m, off, n)
-					checkMap(t, m)
-				}
-				checkExport(t, m, o)
-			})
-		})
-	}
+	rapid.Check(t, func(t *rapid.T) {
+		c := rapid.SampledFrom(childShapes).Draw(t, "shape")
+		p := base(c.parent)
+		if rapid.Bool().Draw(t, "a link between") {
+			p = must(vhd.Create(disk.NewMemory(0), over(p)))
+			must(p.WriteAt(pattern(200, 100), p.Size()/2))
+		}
+		o := over(p)
+		o.BlockSize, o.Grain = c.child.BlockSize, c.child.Grain
+		m := &machine{file: disk.NewMemory(0), model: content(t, p), over: p}
+		if rapid.Bool().Draw(t, "flat file") {
+			m.file = &flat{}
+		}
+		m.im = must(vhd.Create(m.file, o))
+		for range rapid.IntRange(1, 8).Draw(t, "steps") {
+			rapid.SampledFrom([]func(*rapid.T){m.write, m.write, m.writeZeros, m.discard, m.reopen}).Draw(t, "step")(t)
+			m.check(t)
+			off, n := m.span(t)
+			cover(t, m.im, m.model, off, n)
+			checkSpans(t, m, off, n)
+			checkMap(t, m)
+		}
+		checkExport(t, m, o)
+	})
 }
 
 // checkSpans verifies that what a child calls its own, zero or its parent's is

@@ -37,29 +37,27 @@ func (m *machine) compact(t *rapid.T) {
 // A disk that changes its size and is made compact between writes is the same
 // as an array of bytes that does.
 func TestResizeAndCompact(t *testing.T) {
-	for _, o := range []vhd.Options{
+	shapes := []vhd.Options{
 		{Size: 30 * 512, Type: vhd.Fixed},
 		{Size: 30 * 512, BlockSize: 512},
 		{Size: 40*512 + 70*4096, BlockSize: 4096}, // near the end of a table's sector
 		{Size: 600 << 10, BlockSize: 512 << 10},
-	} {
-		t.Run(shapeName(o), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
-				m := &machine{file: disk.NewMemory(0), model: make([]byte, o.Size)}
-				if rapid.Bool().Draw(t, "flat file") {
-					m.file = &flat{}
-				}
-				m.im = must(vhd.Create(m.file, o))
-				for range rapid.IntRange(1, 8).Draw(t, "steps") {
-					rapid.SampledFrom([]func(*rapid.T){m.write, m.writeZeros, m.discard, m.resize, m.resize, m.compact, m.reopen}).Draw(t, "step")(t)
-					m.check(t)
-				}
-				if h, ok := m.im.Header(); ok && int64(h.MaxTableEntries) != (m.im.Size()+int64(h.BlockSize)-1)/int64(h.BlockSize) {
-					t.Fatalf("%d table entries for %d bytes", h.MaxTableEntries, m.im.Size())
-				}
-			})
-		})
 	}
+	rapid.Check(t, func(t *rapid.T) {
+		o := rapid.SampledFrom(shapes).Draw(t, "shape")
+		m := &machine{file: disk.NewMemory(0), model: make([]byte, o.Size)}
+		if rapid.Bool().Draw(t, "flat file") {
+			m.file = &flat{}
+		}
+		m.im = must(vhd.Create(m.file, o))
+		for range rapid.IntRange(1, 8).Draw(t, "steps") {
+			rapid.SampledFrom([]func(*rapid.T){m.write, m.writeZeros, m.discard, m.resize, m.resize, m.compact, m.reopen}).Draw(t, "step")(t)
+			m.check(t)
+		}
+		if h, ok := m.im.Header(); ok && int64(h.MaxTableEntries) != (m.im.Size()+int64(h.BlockSize)-1)/int64(h.BlockSize) {
+			t.Fatalf("%d table entries for %d bytes", h.MaxTableEntries, m.im.Size())
+		}
+	})
 }
 
 func TestResizeRefuses(t *testing.T) {
