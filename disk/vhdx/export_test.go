@@ -14,7 +14,7 @@ import (
 // Every way to write a disk out makes the same bytes: front to back and leaving
 // out zeros. What is written is the disk.
 func TestWaysToWrite(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	few(t, 40, func(t *rapid.T) {
 		o := rapid.SampledFrom([]vhdx.Options{
 			{Size: 5*mib + 1024, BlockSize: mib, Type: vhdx.Fixed},
 			{Size: 5*mib + 1024, BlockSize: mib},

@@ -182,14 +182,14 @@ func judgeQEMU(t *testing.T, image string, s specimen, want disk.Source) string 
 	if out := run(t, "qemu-img", "check", "-f", "vhdx", image); !strings.Contains(out, "No errors were found") {
 		t.Errorf("check: %s", out)
 	}
-	if s.o.Size > 700*mib { // QEMU would read all of it
+	if s.o.Size > 250*mib { // QEMU would read all of it
 		judgeQEMUParts(t, image, s, want)
 		return "parts"
 	}
 	raw, back := image+".raw", image+".back"
 	rawFile(t, raw, want)
 	run(t, "qemu-img", "compare", "-f", "vhdx", "-F", "raw", image, raw)
-	if s.o.Size < 200*mib {
+	if s.o.Size < 50*mib {
 		run(t, "qemu-img", "convert", "-f", "vhdx", "-O", "raw", image, back)
 		if equal, err := disk.Equal(openFile(t, back), want); !equal || err != nil {
 			t.Errorf("converted to raw it is another disk, %v", err)
@@ -228,7 +228,7 @@ func judge7z(t *testing.T, image string, s specimen, want disk.Source) string {
 	if !strings.Contains(list, fmt.Sprintf("Size = %d\n", s.o.Size)) || strings.Contains(list, "WARNING") || strings.Contains(list, "ERROR") {
 		t.Errorf("7z l:\n%s", list)
 	}
-	if s.o.Size > 1<<30 {
+	if s.o.Size > 150*mib {
 		return "l"
 	}
 	cmd := exec.Command(tool, "e", "-so", "-tVHDX", image)
@@ -330,6 +330,9 @@ func TestJudgesReadOurs(t *testing.T) {
 			must(0, must(vhdx.NewPlan(src, s.o)).WriteAtTo(createFile(t, exported)))
 			x.ask(t, "streamed", exported, s, src)
 
+			if s.o.BlockSize > 32*mib && s.o.Size < 1<<30 {
+				return // one block more or less
+			}
 			inPlace := filepath.Join(dir, "inplace.vhdx")
 			im := must(vhdx.Create(createFile(t, inPlace), s.o))
 			for i := range s.data { // the last first, so that blocks lie out of order
@@ -439,7 +442,7 @@ func writeOn(t *testing.T, image string, want *disk.Memory) {
 // it is large.
 func askQEMU(t testing.TB, image string, want disk.Source) {
 	t.Helper()
-	if want.Size() > 700*mib {
+	if want.Size() > 250*mib {
 		s := specimen{o: vhdx.Options{Size: want.Size()}}
 		s.data = slices.Collect(disk.Extents(want, 0, want.Size()))
 		judgeQEMUParts(t, image, s, want)
@@ -521,11 +524,7 @@ func TestQEMUReplaysOurs(t *testing.T) {
 func TestJudgeRandom(t *testing.T) {
 	interop.Tool(t, "qemu-img")
 	dir := t.TempDir()
-	n := 0
-	rapid.Check(t, func(t2 *rapid.T) {
-		if n++; n > 12 && !deep() {
-			return
-		}
+	few(t, 12, func(t2 *rapid.T) {
 		o := rapid.SampledFrom([]vhdx.Options{{Size: 5*mib + 512, BlockSize: mib}, {Size: 100 * mib, BlockSize: 8 * mib}, {Size: 9<<30 + 512, BlockSize: 64 * mib}}).Draw(t2, "shape")
 		image := filepath.Join(dir, "random.vhdx")
 		f := createFile(t, image)
@@ -540,14 +539,4 @@ func TestJudgeRandom(t *testing.T) {
 		run(t, "qemu-img", "check", "-f", "vhdx", image)
 		askQEMU(t, image, m.model)
 	})
-}
-
-// deep reports whether more checks than usual were asked for.
-func deep() bool {
-	for _, a := range os.Args {
-		if strings.Contains(a, "rapid.checks") {
-			return true
-		}
-	}
-	return false
 }

@@ -3,7 +3,9 @@ package vhdx_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"io"
+	"testing"
 
 	"pgregory.net/rapid"
 
@@ -85,4 +87,19 @@ func cover(t rapid.TB, s disk.Extenter, model *disk.Memory, off, n int64) {
 		at, first = e.End(), false
 	}
 	zero(end)
+}
+
+// few is rapid.Check with a bound on how many checks are made unless
+// -rapid.checks asks for more: for properties that take long.
+func few(t *testing.T, checks int, property func(t *rapid.T)) {
+	t.Helper()
+	if asked := flag.Lookup("rapid.checks"); asked != nil && asked.Value.String() != asked.DefValue {
+		rapid.Check(t, property)
+		return
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		if checks--; checks >= 0 {
+			property(t)
+		}
+	})
 }

@@ -120,7 +120,7 @@ func TestReplayGrows(t *testing.T) {
 
 // A log of random runs is replayed as a walk over all entries says.
 func TestReplayRandom(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	few(t, 40, func(t *rapid.T) {
 		k := small()
 		type run struct {
 			last uint64
