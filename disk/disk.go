@@ -94,7 +94,8 @@ type Differ interface {
 }
 
 // A Resizer changes its size. What it loses is discarded, what it gains is zero.
-// A negative size is [ErrSize], and so is one that the store cannot have.
+// A negative size is an error that changes nothing, and so is one that the store
+// cannot have: [ErrSize] of stores, a code of their own of image formats.
 // Snapshots and clones keep the size they have.
 type Resizer interface {
 	Resize(size int64) error

@@ -177,7 +177,7 @@ const (
 	diffKnows    = "Diff understands every snapshot and clone of the store"
 	resizeZero   = "what a resize adds is zero"
 	resizeKeeps  = "a resize keeps what lies inside the smaller size"
-	resizeNeg    = "a negative size is disk.ErrSize"
+	resizeNeg    = "a negative size is refused"
 	mapLen       = "Map speaks of at least one byte, and of no more than it was asked for"
 	mapBytes     = "the place that Map names has the same bytes"
 	begins       = "a snapshot and a clone begin with the bytes of their store"
