@@ -58,6 +58,15 @@ func (c *liveClient) Open(device string) (fs.FS, error) {
 	return c.Client.Open(device)
 }
 
+// A lateClient repeats a call when its time is over, and does not care.
+type lateClient struct{ requester.Client }
+
+func (c lateClient) PrepareForBackup(ctx context.Context) error {
+	err := c.Client.PrepareForBackup(ctx)
+	_ = c.Client.SetBackupState(ctx, vss.BackupState{SelectComponents: true, Type: vss.BackupFull})
+	return err
+}
+
 var errReports = errors.New("it says so")
 
 // twins are mistakes that real requesters make.
@@ -111,6 +120,21 @@ var twins = []twin{
 		})},
 	{name: "gives up without AbortBackup", in: "fail-freeze", says: "ends a backup with neither BackupComplete nor AbortBackup",
 		client: skips("AbortBackup")},
+	{name: "gives up before the shadow copies without AbortBackup", in: "fail-prepareforbackup", says: "gives a backup up after StartSnapshotSet without AbortBackup",
+		client: skips("AbortBackup")},
+	{name: "vouches for components of a writer that failed", in: "fail-postsnapshot", says: "vouches for frail although the writer failed in PostSnapshot",
+		client: misleads(func(_ *vsstest.JudgeMachine, c *misled) {
+			c.status = func(st vss.WriterStatus) vss.WriterStatus {
+				st.State, st.WriterFailure = vss.StateStable, vss.WriterFailure{}
+				return st
+			}
+		})},
+	{name: "says what kind of backup it is when the writers have prepared", in: "simple", says: "at SetBackupState, the requester calls it out of order",
+		client: func(_ *vsstest.JudgeMachine, c requester.Client) requester.Client { return lateClient{c} }},
+	{name: "reports half a restore as nothing done", in: "simple", says: "reports VSS_RS_NONE for documents, but has changed",
+		client: misleads(func(_ *vsstest.JudgeMachine, c *misled) {
+			c.restored = func(vss.FileRestoreStatus) (vss.FileRestoreStatus, bool) { return vss.FilesNone, true }
+		})},
 	{name: "ends without BackupComplete", in: "simple", says: "ends a backup with neither BackupComplete nor AbortBackup",
 		client: skips("BackupComplete")},
 	{name: "never releases its object", in: "simple", says: "never releases the object of a restore",
