@@ -19,6 +19,14 @@ type Exposure struct {
 	Path string
 }
 
+// wellFormed tells whether the name could be one of its kind.
+func (e Exposure) wellFormed() bool {
+	if e.Remote {
+		return e.Name != "" && !strings.ContainsAny(e.Name, `\/:*?"<>|`)
+	}
+	return e.Path == "" && !strings.HasPrefix(e.Name, `\`) && wellFormedVolume(strings.TrimSuffix(e.Name, `\`)+`\`)
+}
+
 // ExposeSnapshot gives a shadow copy a name, and returns the name. Only copies of
 // the contexts [ContextNASRollback] and [ContextAppRollback] can be exposed, as
 // others do not last; another one is [ErrBadState]. A name that is taken is
@@ -53,8 +61,8 @@ func (s *Service) checkExposure(op string, c *snapshot, e Exposure) error {
 	switch {
 	case base != ContextNASRollback && base != ContextAppRollback:
 		return fail(op, e.Name, ErrBadState, "a copy made in %v cannot be exposed", base)
-	case e.Name == "" || !e.Remote && e.Path != "":
-		return fail(op, e.Name, ErrInvalidArg, "no name, or a part of the copy without a share")
+	case !e.wellFormed():
+		return fail(op, e.Name, ErrInvalidArg, "no drive letter, folder or share, or a part of the copy without a share")
 	case c.ExposedName != "":
 		return fail(op, e.Name, ErrObjectAlreadyExists, "the copy is exposed as %s", c.ExposedName)
 	}

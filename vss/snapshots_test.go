@@ -275,7 +275,13 @@ func TestExpose(t *testing.T) {
 			}
 		}
 		try(ids[0], vss.Exposure{Name: "D:"}, vss.ErrObjectAlreadyExists)
-		try(ids[0], vss.Exposure{}, vss.ErrInvalidArg)
+		for _, bad := range []vss.Exposure{{}, {Name: "X"}, {Name: "folder"}, {Name: `\\server\share`}, {Name: "X:", Path: `\a`}, {Name: "*:"},
+			{Remote: true}, {Name: `a\b`, Remote: true}, {Name: "X:", Remote: true}} {
+			try(ids[0], bad, vss.ErrInvalidArg)
+		}
+		try(ids[0], vss.Exposure{Name: `C:\mounts\copy`}, vss.SOK)
+		try(ids[0], vss.Exposure{Name: "Z:"}, vss.ErrObjectAlreadyExists)
+		err = errors.Join(err, b.UnexposeSnapshot(ctx, ids[0]))
 		try(ids[0], vss.Exposure{Name: "X:"}, vss.SOK)
 		try(ids[1], vss.Exposure{Name: "x:"}, vss.ErrObjectAlreadyExists)
 		try(ids[1], vss.Exposure{Name: "copies", Remote: true, Path: `\a`}, vss.SOK)
