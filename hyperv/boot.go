@@ -80,7 +80,7 @@ func persistent(s *vss.Service) map[[16]byte]bool {
 func (vm *VM) dropHandles() {
 	for _, d := range vm.disks {
 		if d.vhd != nil {
-			d.vhd.close()
+			d.vhd.detach()
 		}
 	}
 	vm.disks = nil

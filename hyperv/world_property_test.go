@@ -174,7 +174,11 @@ func (v vmSpec) build(ctx context.Context, w *world, name string) error {
 		c.SnapshotRoot = `C:\Snapshots`
 	}
 	if v.ledger {
-		c.Guest.Programs = []guest.Program{{Name: ledger.Name, Args: map[string]string{"data": "C:"}}}
+		args := map[string]string{"data": "C:"}
+		if !v.single { // it goes on for an hour after a fault
+			args["rest"] = "300ms"
+		}
+		c.Guest.Programs = []guest.Program{{Name: ledger.Name, Args: args}}
 	}
 	if err := v.chainDisk(ctx, w, &c.Disks[0]); err != nil {
 		return err
