@@ -132,6 +132,7 @@ const (
 	eventServiceStopped  = 1177 // quorum was lost
 	eventGroupFailed     = 1205
 	eventFailoverLimit   = 1254
+	eventVolumePaused    = 5120
 	eventMigrationFailed = 21502
 )
 

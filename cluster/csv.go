@@ -17,6 +17,7 @@ type SharedVolume struct {
 	volume  *hyperv.SharedVolume
 	owner   *Node
 	backup  *csvBackup // what the flag BackupInProgress stands for, or nil
+	paused  int        // how many pauses are under way
 }
 
 // A csvBackup is a backup that a Cluster Shared Volume was prepared for.
@@ -81,6 +82,8 @@ func (v *SharedVolume) State(node string) SharedVolumeState {
 	switch n := v.cluster.Node(node); {
 	case n == nil || !n.up() || !n.host.Mounted(v.volume):
 		return SharedVolumeUnavailable
+	case v.paused > 0:
+		return SharedVolumePaused
 	case v.backup != nil:
 		return SharedVolumeActiveRedirected
 	}
@@ -99,6 +102,8 @@ func (v *SharedVolume) BackupInProgress() (node string, yes bool) {
 // only the one may that the volume was prepared for.
 func (v *SharedVolume) allow(n *Node) error {
 	switch {
+	case v.paused > 0:
+		return &Error{Op: "CreateShadow", On: v.name(), Node: n.name, Err: ErrTimeout}
 	case v.cluster.config.Version >= W2012:
 		return nil
 	case v.backup == nil:
@@ -175,6 +180,24 @@ func (v *SharedVolume) ClearBackupState() {
 		v.backup = nil
 		v.emit("direct again")
 	}
+}
+
+// Pause makes the volume one that does not answer for a while, as when the storage
+// behind it stalls: event 5120. Writes of machines on all nodes wait and then go
+// on; no shadow copy can be taken meanwhile.
+func (v *SharedVolume) Pause(d time.Duration) {
+	v.paused++
+	v.volume.HoldWrites()
+	v.cluster.emit(v.owner, "cluster/event", "", sim.N("id", eventVolumePaused), sim.S("volume", v.name()))
+	v.emit("paused")
+	v.cluster.world.Actor("storage of "+v.name()).Background("stall", func(ctx context.Context) error {
+		err := sim.Sleep(ctx, d)
+		if v.paused--; v.paused == 0 {
+			v.volume.ReleaseWrites()
+			v.emit("answering again")
+		}
+		return err
+	})
 }
 
 // MoveOwner makes another node the coordinator; not while a backup is in progress.

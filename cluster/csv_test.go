@@ -154,3 +154,44 @@ func TestDiskIsReserved(t *testing.T) {
 		t.Errorf("the disk comes online: %v", err)
 	}
 }
+
+// A volume that does not answer for a while stops the machines' writes and no
+// machine; a backup fails, and the next one is good.
+func TestPausedVolume(t *testing.T) {
+	l := newLab(t, labConfig{config: cluster.Config{Version: cluster.W2012}})
+	db := l.vm("db", saved)
+	l.advance(3 * time.Second)
+	whole := l.safe(db)
+	before := l.ledgerOf(db).Last
+	l.csv.Pause(time.Minute)
+	l.csv.Pause(30 * time.Second)
+	if s := l.csv.State("h2"); s != cluster.SharedVolumePaused || l.count("cluster/event", "id=5120") != 2 {
+		t.Errorf("it is %v", s)
+	}
+	l.advance(50 * time.Second)
+	if now := l.ledgerOf(db).Last; now > before+1 {
+		t.Errorf("the ledger went on from %d to %d", before, now)
+	}
+	l.advance(time.Minute)
+	after, err := l.c.BeforeBackup(l.ctx(), db)
+	l.must(err)
+	l.csv.Pause(time.Hour)
+	if _, err := l.backup("h2"); err != nil { // it has no machines, but a volume of its own
+		t.Errorf("a backup of something else: %v", err)
+	}
+	if _, err := l.backup("h1"); !errors.Is(err, cluster.ErrTimeout) {
+		t.Errorf("a backup of a volume that does not answer: %v", err)
+	}
+	l.advance(2 * time.Hour)
+	l.must(after(l.ctx()))
+	l.advance(10 * time.Second)
+	if s := l.csv.State("h2"); s != cluster.SharedVolumeActive {
+		t.Errorf("it is %v", s)
+	}
+	l.wantAt(db, db.Owner().Name())
+	if now := l.ledgerOf(db).Last; now <= before+1 {
+		t.Error("the ledger does not go on")
+	}
+	whole()
+	l.managedBackup(l.c.VMs())
+}

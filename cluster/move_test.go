@@ -127,6 +127,9 @@ func TestHeartbeat(t *testing.T) {
 		if n := l.count("cluster/event", "id=1069"); (n == 1) != watched {
 			t.Errorf("watched %v: %d failures\n%s", watched, n, l.story(0))
 		}
+		if l.count("cluster/unaware") != 0 {
+			t.Errorf("what the cluster does itself is news to it\n%s", l.story(0))
+		}
 		if l.host("h1").VM("db").Guest().Paused() == watched {
 			t.Errorf("watched %v: the guest hangs %v", watched, !watched)
 		}
@@ -232,4 +235,37 @@ func TestFailureThatIsOver(t *testing.T) {
 	if n := l.count("cluster/event", "id=1069"); n != 1 {
 		t.Errorf("%d failures\n%s", n, l.story(0))
 	}
+}
+
+// Without quorum the machines of the last node are stopped too, and come back when
+// enough nodes have joined.
+func TestMachinesNeedQuorum(t *testing.T) {
+	l := newLab(t, labConfig{nodes: 3})
+	vm := l.vm("db", inside)
+	l.must(vm.Group().Move(l.ctx(), "h3", cluster.MoveSave))
+	l.advance(3 * time.Second)
+	whole := l.safe(vm)
+	machine := l.host("h3").VM("db")
+	l.host("h1").Actor().Kill()
+	l.host("h2").Actor().Kill()
+	l.advance(20 * time.Second)
+	if l.c.HasQuorum() || machine.State() != hyperv.StateOff || l.host("h3").Mounted(l.shared) {
+		t.Errorf("quorum %v, the machine is %v\n%s", l.c.HasQuorum(), machine.State(), l.story(0))
+	}
+	l.clean("quorum", "is ClusterNodeDown", "is not online", "not registered")
+	if l.count("cluster/unaware") != 0 {
+		t.Errorf("what the cluster does itself is news to it\n%s", l.story(0))
+	}
+	if err := vm.Resource().Online(l.ctx()); !errors.Is(err, cluster.ErrNodeDown) {
+		t.Errorf("a resource comes online without a node: %v", err)
+	}
+	l.must(l.c.Join(l.ctx(), "h3", cluster.HyperV(l.host("h3"))))
+	h2 := l.newHost("h2")
+	l.must(l.c.Join(l.ctx(), "h2", cluster.HyperV(h2)))
+	l.hosts[1] = h2
+	l.advance(time.Minute)
+	l.wantAt(vm, vm.Owner().Name())
+	whole()
+	l.clean("h1")
+	l.nextBackup()
 }

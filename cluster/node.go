@@ -95,18 +95,23 @@ func (c *Cluster) speaker() *Node {
 // watchOthers makes the node notice when another one dies.
 func (n *Node) watchOthers() {
 	for _, o := range n.cluster.nodes {
-		if o != n {
-			n.forget = append(n.forget, o.host.Actor().OnKill(n.actor, "heartbeat of "+o.name, func(ctx context.Context) error {
-				return n.cluster.missed(ctx, n, o)
-			}))
+		if o != n && o.up() {
+			n.watch(o)
 		}
 	}
 }
 
+// watch makes the node notice when another one dies, as the host that it is now.
+func (n *Node) watch(o *Node) {
+	host := o.host
+	n.forget = append(n.forget, host.Actor().OnKill(n.actor, "heartbeat of "+o.name, func(ctx context.Context) error {
+		return n.cluster.missed(ctx, n, o, host)
+	}))
+}
+
 // missed waits until a node that is silent counts as dead, and then regroups, if
 // no other node was faster.
-func (c *Cluster) missed(ctx context.Context, by, o *Node) error {
-	host := o.host
+func (c *Cluster) missed(ctx context.Context, by, o *Node, host Host) error {
 	if err := sim.Sleep(ctx, c.config.HeartbeatTimeout); err != nil {
 		return err
 	}
@@ -204,9 +209,7 @@ func (c *Cluster) Join(ctx context.Context, name string, h Host) error {
 	n.watchOthers()
 	for _, o := range c.nodes {
 		if o != n && o.up() {
-			o.forget = append(o.forget, h.Actor().OnKill(o.actor, "heartbeat of "+name, func(ctx context.Context) error {
-				return c.missed(ctx, o, n)
-			}))
+			o.watch(n)
 		}
 	}
 	for _, v := range c.volumes {

@@ -66,10 +66,11 @@ func (c *Cluster) collapse(ctx context.Context) error {
 			return err
 		}
 		for _, r := range g.topDown() {
-			if g.owner.up() && r.state != ResourceOffline {
+			was := r.state
+			r.step(EventNodeIsDown)
+			if g.owner.up() && was != ResourceOffline {
 				r.kind.Terminate(ctx, g.owner)
 			}
-			r.step(EventNodeIsDown)
 		}
 		g.turn.Unlock()
 	}

@@ -247,10 +247,8 @@ func (r *Resource) fail(ctx context.Context, cause error) {
 	}
 	r.err = cause
 	r.emit("cluster/event", rule, sim.N("id", eventResourceFailed), sim.S("because", cause.Error()))
+	r.step(EventFail) // first: what Terminate does is no news
 	r.kind.Terminate(ctx, r.group.owner)
-	if !dead(ctx) {
-		r.step(EventFail)
-	}
 }
 
 // Online brings the resource online, with what it depends on, and has the cluster
