@@ -126,10 +126,10 @@ func (c *Cluster) remove(ctx context.Context, by, o *Node) error {
 	by.actor.Emit("cluster/event", "", sim.N("id", eventNodeRemoved), sim.S("node", o.name))
 	o.step(EventNodeLost)
 	o.detach()
+	c.fence(o)
 	if !c.count(by) {
 		return c.collapse(ctx)
 	}
-	c.fence(o)
 	return c.adopt(ctx, by)
 }
 
@@ -194,12 +194,25 @@ func (c *Cluster) stepNode(_ context.Context, op, name string, e NodeEvent) erro
 	return nil
 }
 
+// bury notices nodes that died while there was no quorum, and so nobody to miss
+// their heartbeat.
+func (c *Cluster) bury() {
+	for _, o := range c.nodes {
+		if c.lost && o.up() && o.host.Actor().Dead() {
+			o.step(EventNodeLost)
+			o.detach()
+			c.fence(o)
+		}
+	}
+}
+
 // Join takes a node in again that was down, with the host that it is now.
 func (c *Cluster) Join(ctx context.Context, name string, h Host) error {
 	n, err := c.node("JoinNode", name)
 	if err != nil {
 		return err
 	}
+	c.bury()
 	if h.Actor().Dead() || !n.step(EventNodeJoin) {
 		return &Error{Op: "JoinNode", On: name, Err: ErrInvalidState}
 	}

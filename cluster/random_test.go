@@ -106,9 +106,9 @@ func (c *chaos) waitForAll() error {
 	return nil
 }
 
-// kill ends a node, unless it is the last but one: with the witness one is enough.
+// kill ends a node, unless it is the last: the cluster may lose its quorum.
 func (c *chaos) kill(node string) error {
-	if c.dead[node] || len(c.dead) > 0 {
+	if c.dead[node] || len(c.dead) == len(c.hosts)-1 {
 		return nil
 	}
 	c.dead[node] = true
@@ -116,11 +116,16 @@ func (c *chaos) kill(node string) error {
 	return nil
 }
 
+// rejoin has a node join again that is down: repaired, or as it is if only its
+// cluster service had stopped.
 func (c *chaos) rejoin(node string) error {
-	if !c.dead[node] || c.c.Node(node).State() != cluster.NodeDown {
+	if c.c.Node(node).State() != cluster.NodeDown {
 		return nil
 	}
-	h := c.newHost(node)
+	h := c.host(node)
+	if c.dead[node] {
+		h = c.newHost(node)
+	}
 	for i := range c.hosts {
 		if c.hosts[i].Name() == node {
 			c.hosts[i] = h
@@ -168,10 +173,12 @@ func (c *chaos) peace() {
 	c.t.Helper()
 	c.must(c.waitForAll())
 	c.advance(time.Minute)
-	for _, n := range c.c.Nodes() {
-		c.must(c.rejoin(n.Name()))
-		if n.State() == cluster.NodePaused {
-			c.must(c.c.Resume(c.ctx(), n.Name()))
+	for range 2 { // who died while nobody could miss him is found when the first joins
+		for _, n := range c.c.Nodes() {
+			c.must(c.rejoin(n.Name()))
+			if n.State() == cluster.NodePaused {
+				c.must(c.c.Resume(c.ctx(), n.Name()))
+			}
 		}
 	}
 	c.must(c.c.RemoveOrphans())
