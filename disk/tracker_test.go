@@ -285,3 +285,22 @@ func TestTrackerAboveACheckpoint(t *testing.T) {
 		t.Errorf("changes %v", got)
 	}
 }
+
+func TestGrowthIsAChange(t *testing.T) {
+	tr := disk.Track(disk.NewMemory(1000), 512)
+	if err := tr.Seal("small"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Resize(5000); err != nil {
+		t.Fatal(err)
+	}
+	if got := changes(t, tr, "small"); !slices.Equal(got, []disk.Extent{{Off: 512, Len: 4488}}) {
+		t.Errorf("changes %v", got)
+	}
+	if err := tr.Resize(4999); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Changed("small", 0, 4999); !errors.Is(err, disk.ErrTrackingID) {
+		t.Errorf("after the store was made smaller: %v", err)
+	}
+}
