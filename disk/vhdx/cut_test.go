@@ -328,6 +328,7 @@ func (p *tape) strange(g []byte, at int64, models []*disk.Memory) int64 {
 // cutSession is what is done in the tests with a script, on five blocks.
 func cutSession(p *tape, block int64) {
 	p.write(block+700, pattern(1, 3000))         // a new block
+	p.im.SetSession(vhdx.GUID{1})                // a session on the heels of another
 	p.write(block+9000, pattern(2, 1000))        // in place
 	p.sync()                                     //
 	p.write(3*block-700, pattern(3, 1400))       // two new blocks

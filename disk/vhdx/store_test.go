@@ -271,3 +271,23 @@ func TestReadersTogether(t *testing.T) {
 		}
 	}
 }
+
+// Bits that an image has set for a block that is not there mean nothing when
+// the block is added.
+func TestStaleBits(t *testing.T) {
+	for name, state := range map[string]uint64{"not there": 0, "zero": 2} {
+		k := smallChild().entry(2, state, 0)
+		at := k.getEntry(4096) // the bitmap block; block 2 has the bytes from 512 on
+		k.edit(at+512, 256, func(p []byte) {
+			for i := range p {
+				p[i] = 0xFF
+			}
+		})
+		im := must(vhdx.OpenFile(k))
+		must(0, im.SetParent(smallParent(), vhdx.CheckID))
+		want := content(t, im)
+		must(im.WriteAt(pattern(9, 512), 2*mib+512))
+		copy(want[2*mib+512:], pattern(9, 512))
+		same(t, name, content(t, im), want)
+	}
+}

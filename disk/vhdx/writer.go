@@ -18,12 +18,12 @@ import (
 // allocation table and of sector bitmaps gather in memory, and commit brings
 // them to the file in steps, each of which is safe before the next begins.
 //
-//  1. The payload, and the growth of the file, are synced.
-//  2. An entry with all changes is written to the log, which is empty.
-//  3. A header that names this entry is written. From here on, the changes
+//  1. An entry with all changes is written to the log, which is empty, and
+//     synced, and with it the payload and the growth of the file.
+//  2. A header that names this entry is written. From here on, the changes
 //     are made: who opens the file replays the log.
-//  4. The changes are written to their places.
-//  5. Headers without a log are written.
+//  3. The changes are written to their places.
+//  4. Headers without a log are written.
 //
 // A commit that fails goes on where it failed when it is called again.
 type writer struct {
@@ -183,9 +183,6 @@ func (w *writer) putHeaders(h Header) error {
 // commit brings all changes to the file.
 func (w *writer) commit() error {
 	if err := w.finish(); err != nil || w.pending() == 0 {
-		return err
-	}
-	if err := w.sync(); err != nil {
 		return err
 	}
 	im := w.im
