@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // Extents yields the ranges of the disk that may hold something other than
@@ -22,7 +23,7 @@ func (im *Image) Extents(off, n int64) iter.Seq[disk.Extent] {
 		if n <= 0 {
 			return
 		}
-		j := joiner{yield: yield}
+		j := virtdisk.Joiner{Yield: yield}
 		at := off // what lies before is done
 		for b, entry := range im.table.placed(off / im.dyn.block) {
 			start := b * im.dyn.block
@@ -32,23 +33,23 @@ func (im *Image) Extents(off, n int64) iter.Seq[disk.Extent] {
 			}
 			at = to
 		}
-		if !j.done {
+		if !j.Done {
 			im.extentsBelow(&j, at, off+n)
 		}
-		j.flush()
+		j.Flush()
 	}
 }
 
 // extentsBelow gives j what the parent has where no sector is stored.
-func (im *Image) extentsBelow(j *joiner, from, to int64) bool {
+func (im *Image) extentsBelow(j *virtdisk.Joiner, from, to int64) bool {
 	switch {
 	case im.link == nil || from >= to:
 		return true
 	case im.parent == nil: // reading it will tell
-		return j.add(disk.Extent{Off: from, Len: to - from})
+		return j.Add(disk.Extent{Off: from, Len: to - from})
 	}
 	for e := range im.parent.Extents(from, to-from) {
-		if !j.add(e) {
+		if !j.Add(e) {
 			return false
 		}
 	}
@@ -56,14 +57,14 @@ func (im *Image) extentsBelow(j *joiner, from, to int64) bool {
 }
 
 // blockExtents gives j what block b holds from from to to.
-func (im *Image) blockExtents(j *joiner, b int64, entry uint32, from, to int64) bool {
+func (im *Image) blockExtents(j *virtdisk.Joiner, b int64, entry uint32, from, to int64) bool {
 	if im.table.isFull(b) {
 		return im.dataExtents(j, b, entry, from, to)
 	}
 	start := b * im.dyn.block
 	bits, err := im.bitmap(b, entry)
 	if err != nil { // the range may hold anything; reading it will tell
-		return j.add(disk.Extent{Off: start + from, Len: to - from})
+		return j.Add(disk.Extent{Off: start + from, Len: to - from})
 	}
 	at := from
 	for first, last := range bits.set(from, to) {
@@ -76,38 +77,13 @@ func (im *Image) blockExtents(j *joiner, b int64, entry uint32, from, to int64) 
 }
 
 // dataExtents gives j what the file has allocated in a range of block b.
-func (im *Image) dataExtents(j *joiner, b int64, entry uint32, from, to int64) bool {
+func (im *Image) dataExtents(j *virtdisk.Joiner, b int64, entry uint32, from, to int64) bool {
 	data := bitmapAt(entry) + im.dyn.bitmap
 	start := b * im.dyn.block
 	for e := range disk.Extents(im.src, data+from, to-from) {
-		if !j.add(disk.Extent{Off: e.Off - data + start, Len: e.Len}) {
+		if !j.Add(disk.Extent{Off: e.Off - data + start, Len: e.Len}) {
 			return false
 		}
 	}
 	return true
-}
-
-// A joiner passes ascending extents on and makes one of those that touch.
-type joiner struct {
-	yield func(disk.Extent) bool
-	last  disk.Extent
-	done  bool
-}
-
-// add reports whether more is wanted.
-func (j *joiner) add(e disk.Extent) bool {
-	if j.last.Len > 0 && e.Off == j.last.End() {
-		j.last.Len += e.Len
-		return true
-	}
-	j.flush()
-	j.last = e
-	return !j.done
-}
-
-func (j *joiner) flush() {
-	if j.last.Len > 0 && !j.done {
-		j.done = !j.yield(j.last)
-	}
-	j.last = disk.Extent{}
 }

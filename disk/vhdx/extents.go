@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // A source of a piece of the disk: nothing, a place in the file, or the parent.
@@ -122,28 +123,28 @@ func (im *Image) clip(off, n int64) (int64, int64) {
 func (im *Image) Extents(off, n int64) iter.Seq[disk.Extent] {
 	off, n = im.clip(off, n)
 	return func(yield func(disk.Extent) bool) {
-		j := joiner{yield: yield}
+		j := virtdisk.Joiner{Yield: yield}
 		for p, err := range im.pieces(off, n) {
 			if err != nil {
-				j.add(disk.Extent{Off: p.Off, Len: off + n - p.Off}) // reading it will tell
+				j.Add(disk.Extent{Off: p.Off, Len: off + n - p.Off}) // reading it will tell
 				break
 			}
 			if !im.pieceExtents(&j, p) {
 				return
 			}
 		}
-		j.flush()
+		j.Flush()
 	}
 }
 
 // pieceExtents gives j what may be other than zero in a piece.
-func (im *Image) pieceExtents(j *joiner, p piece) bool {
+func (im *Image) pieceExtents(j *virtdisk.Joiner, p piece) bool {
 	src, at, n := im.src, p.at, p.Len
 	switch {
 	case p.origin == disk.Zero:
 		return true
 	case p.origin == disk.Below && im.parent == nil:
-		return j.add(p.Extent)
+		return j.Add(p.Extent)
 	case p.origin == disk.Below:
 		src, at, n = im.parent, p.Off, min(p.Len, im.parent.lay.size-p.Off)
 	}
@@ -151,7 +152,7 @@ func (im *Image) pieceExtents(j *joiner, p piece) bool {
 		return true
 	}
 	for e := range disk.Extents(src, at, n) {
-		if !j.add(disk.Extent{Off: e.Off - at + p.Off, Len: e.Len}) {
+		if !j.Add(disk.Extent{Off: e.Off - at + p.Off, Len: e.Len}) {
 			return false
 		}
 	}
@@ -174,29 +175,4 @@ func (im *Image) Map(off, n int64) disk.Segment {
 		return disk.Segment{Off: off, Len: p.Len}
 	}
 	return disk.Segment{Off: off}
-}
-
-// A joiner passes ascending extents on and makes one of those that touch.
-type joiner struct {
-	yield func(disk.Extent) bool
-	last  disk.Extent
-	done  bool
-}
-
-// add reports whether more is wanted.
-func (j *joiner) add(e disk.Extent) bool {
-	if j.last.Len > 0 && e.Off == j.last.End() {
-		j.last.Len += e.Len
-		return true
-	}
-	j.flush()
-	j.last = e
-	return !j.done
-}
-
-func (j *joiner) flush() {
-	if j.last.Len > 0 && !j.done {
-		j.done = !j.yield(j.last)
-	}
-	j.last = disk.Extent{}
 }
