@@ -86,7 +86,7 @@ func TestTestStoreReturnsNilForASoundStore(t *testing.T) {
 
 // TestReportIsShort demands what a reader of a failure needs.
 func TestReportIsShort(t *testing.T) {
-	err := disktest.TestStore(func() (disk.Store, error) { return &sharing{disk.NewMemory(odd)}, nil })
+	err := disktest.TestStore(func() (disk.Store, error) { return &sharing{hooked{Memory: disk.NewMemory(odd)}}, nil })
 	var b *disktest.Broken
 	if !errors.As(err, &b) {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/shadowsim/shadowsim/disk"
@@ -34,6 +35,8 @@ type hooked struct {
 	at     int64
 	pos    atomic.Int64
 	turn   atomic.Int64
+
+	writing sync.Mutex // for those that read a memory beside its writer, see guarded
 }
 
 // over returns the same twin over another memory.
@@ -53,8 +56,25 @@ func (h *hooked) WriteAt(p []byte, off int64) (int, error) {
 	if h.write != nil && !h.frozen {
 		return h.write(h, p, off)
 	}
+	h.writing.Lock()
+	defer h.writing.Unlock()
 	return h.Memory.WriteAt(p, off)
 }
+
+// A guarded memory is read beside its writer without a data race: what is wrong
+// with the twin is what it reads, not how.
+type guarded struct {
+	*disk.Memory
+	writing *sync.Mutex
+}
+
+func (g guarded) ReadAt(p []byte, off int64) (int, error) {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	return g.Memory.ReadAt(p, off)
+}
+
+func (h *hooked) guarded() guarded { return guarded{h.Memory, &h.writing} }
 
 func (h *hooked) Snapshot() (disk.Store, error) {
 	if h.snapshot != nil {
@@ -110,9 +130,9 @@ func (h *hooked) Map(off, n int64) disk.Segment {
 }
 
 // sharing is a store whose snapshots are itself.
-type sharing struct{ *disk.Memory }
+type sharing struct{ hooked }
 
-func (s *sharing) Snapshot() (disk.Store, error) { return disk.ReadOnly(plain{s.Memory}), nil }
+func (s *sharing) Snapshot() (disk.Store, error) { return disk.ReadOnly(plain{s.guarded()}), nil }
 
 func (h *hooked) memory() *disk.Memory { return h.Memory }
 
@@ -362,7 +382,7 @@ var mistakes = map[string]mistake{
 
 	// snapshots
 	"a snapshot that changes": {func(h *hooked) {
-		h.snapshot = func(h *hooked) disk.Store { return disk.ReadOnly(plain{h.Memory}) }
+		h.snapshot = func(h *hooked) disk.Store { return disk.ReadOnly(plain{h.guarded()}) }
 	}, []string{snapshotKept}},
 	"a snapshot that is written": {func(h *hooked) {
 		h.snapshot = func(h *hooked) disk.Store { return h.over(h.Fork(), true) }
@@ -398,7 +418,7 @@ var mistakes = map[string]mistake{
 		}
 	}, []string{writesRead}},
 	"a page that is shared is written in place": {func(h *hooked) {
-		h.snapshot = func(h *hooked) disk.Store { return lazy{h.over(h.Freeze(), true), h.Memory} }
+		h.snapshot = func(h *hooked) disk.Store { return lazy{h.over(h.Freeze(), true), h.guarded()} }
 	}, []string{snapshotKept}},
 	"taking a snapshot empties the first sector": {func(h *hooked) {
 		h.snapshot = func(h *hooked) disk.Store {
@@ -645,7 +665,7 @@ func (s following) Size() int64 { return s.live.Size() }
 // lazy is a snapshot whose second half is the store's own.
 type lazy struct {
 	*hooked
-	live *disk.Memory
+	live guarded
 }
 
 func (s lazy) ReadAt(p []byte, off int64) (int, error) {
