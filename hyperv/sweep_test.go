@@ -19,6 +19,9 @@ func stride() int {
 	if *everything {
 		return 1
 	}
+	if testing.Short() {
+		return 32
+	}
 	return 8
 }
 

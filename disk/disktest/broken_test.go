@@ -37,6 +37,9 @@ func found(t *testing.T, newStore func() disk.Store) (promises []string) {
 // TestBrokenStoresAreCaught demands that the kit catches every broken twin, with
 // a sentence that names the promise that it breaks.
 func TestBrokenStoresAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a short run leaves the broken twins out")
+	}
 	for name, m := range mistakes {
 		t.Run(name, func(t *testing.T) {
 			got := found(t, func() disk.Store {

@@ -15,9 +15,13 @@ const Variable = "SHADOWSIM_INTEROP"
 
 // Tool returns the path of a program, looking also where only an
 // administrator's PATH leads. Without it the test ends: skipped with a line
-// that names the program, or failed if Variable asks for that.
+// that names the program, or failed if Variable asks for that. A short run goes
+// without other programs.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("a short run asks no %s", name)
+	}
 	path, ok := find(name)
 	if ok {
 		return path

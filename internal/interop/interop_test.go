@@ -22,6 +22,9 @@ func (v *verdict) Fatalf(format string, a ...any) {
 }
 
 func TestToolMissing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a short run asks no program")
+	}
 	const name = "no-such-program-anywhere"
 	t.Setenv(Variable, "")
 	v := &verdict{TB: t}
@@ -36,6 +39,9 @@ func TestToolMissing(t *testing.T) {
 }
 
 func TestToolFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a short run asks no program")
+	}
 	if runtime.GOOS == "windows" || runtime.GOOS == "js" {
 		t.Skip("needs executable bits")
 	}

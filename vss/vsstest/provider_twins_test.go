@@ -403,6 +403,9 @@ var providerTwins = []struct {
 
 // Every twin is caught, by the promise that it breaks.
 func TestProviderTwins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a short run leaves the broken twins out")
+	}
 	for _, m := range providerTwins {
 		t.Run(m.mistake, func(t *testing.T) {
 			catch(t, m.breaks, arrayOptions(), func(context.Context, *vsstest.ProviderEnv) (vss.Provider, error) {
@@ -494,6 +497,9 @@ var systemTwins = []struct {
 }
 
 func TestSystemProviderTwins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a short run leaves the broken twins out")
+	}
 	for _, m := range systemTwins {
 		t.Run(m.mistake, func(t *testing.T) {
 			catch(t, m.breaks, vsstest.ProviderOptions{}, func(_ context.Context, env *vsstest.ProviderEnv) (vss.Provider, error) {

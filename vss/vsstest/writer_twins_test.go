@@ -515,6 +515,9 @@ func patience(breaks string) time.Duration {
 
 // Every twin is caught, by the promise that it breaks.
 func TestJournalTwins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a short run leaves the broken twins out")
+	}
 	for _, m := range journalTwins {
 		t.Run(m.mistake, func(t *testing.T) {
 			o := journalOptions()
@@ -601,6 +604,9 @@ var noteTwins = []struct {
 }
 
 func TestNoteTwins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a short run leaves the broken twins out")
+	}
 	for _, m := range noteTwins {
 		t.Run(m.mistake, func(t *testing.T) {
 			o := noteOptions()
