@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -106,6 +107,7 @@ type call struct {
 	ops   int          // made to the file until then
 	model *disk.Memory // what the disk was
 	safe  bool         // the call was Sync
+	link  vhdx.Link    // what the image said of its parent
 }
 
 func newTape(t rapid.TB, file *disk.Memory, below *vhdx.Image) *tape {
@@ -114,6 +116,7 @@ func newTape(t rapid.TB, file *disk.Memory, below *vhdx.Image) *tape {
 	p.join(old)
 	p.model = disk.NewMemory(old.Size())
 	must(0, disk.Copy(p.model, old))
+	p.im = old
 	p.mark(true)
 	im, err := vhdx.OpenFile(p.j)
 	if err != nil {
@@ -131,7 +134,8 @@ func (p *tape) join(im *vhdx.Image) {
 }
 
 func (p *tape) mark(safe bool) {
-	p.calls = append(p.calls, call{len(p.ops()), p.model.Freeze(), safe})
+	l, _ := p.im.Link()
+	p.calls = append(p.calls, call{len(p.ops()), p.model.Freeze(), safe, l})
 }
 
 func (p *tape) ops() []op { return p.j.ops }
@@ -280,6 +284,9 @@ func (p *tape) judge(f *disk.Memory, ops int, what string, further bool) {
 // oldOrNew demands of each byte that one of the models has it.
 func (p *tape) oldOrNew(where string, im *vhdx.Image, calls []call) {
 	p.t.Helper()
+	if l, _ := im.Link(); !slices.ContainsFunc(calls, func(c call) bool { return reflect.DeepEqual(c.link, l) }) {
+		p.t.Fatalf("%s: the parent is named %+v, which it never was since the last Sync", where, l)
+	}
 	models := make([]*disk.Memory, len(calls))
 	for i, c := range calls {
 		models[i] = c.model

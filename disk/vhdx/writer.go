@@ -32,9 +32,10 @@ type writer struct {
 	salt []byte // makes the identifiers of forks differ
 
 	began    bool                       // this session has its identifiers
+	coming   GUID                       // was promised to be the next session's DataWriteGUID, if not zero
 	unsynced bool                       // a header was written and not synced
 	pages    map[int64]bool             // pages of the table that were changed
-	bits     map[int64]*[logSector]byte // changed sectors of bitmap blocks, by their place
+	bits     map[int64]*[logSector]byte // changed sectors of bitmap blocks and metadata, by their place
 
 	stage    stage // of a commit under way
 	logGUID  GUID
@@ -77,6 +78,7 @@ func (w *writer) fork(c *Image) *writer {
 	f.salt = digest(w.salt, []byte("fork"))
 	w.salt = digest(w.salt, []byte("stay"))
 	w.began, f.began = false, false
+	f.coming = GUID{} // the promise is this image's
 	return &f
 }
 
@@ -115,11 +117,11 @@ func (w *writer) begin() error {
 		return err
 	}
 	h := w.im.header
-	h.FileWriteGUID, h.DataWriteGUID = w.newGUID("file"), w.newGUID("data")
+	h.FileWriteGUID, h.DataWriteGUID = w.newGUID("file"), w.nextData()
 	if err := w.putHeaders(h); err != nil {
 		return err
 	}
-	w.began = true
+	w.began, w.coming = true, GUID{}
 	return nil
 }
 
