@@ -98,13 +98,13 @@ func (r *runReader) word(s int64) (word uint64, n int64) {
 // readMeta fills p with bytes of a sector bitmap block, as changed by what has
 // not reached the file yet.
 func (im *Image) readMeta(p []byte, off int64) error {
-	if im.writer == nil || len(im.writer.bits) == 0 {
+	if im.writer == nil || len(im.writer.bits) == 0 && len(im.writer.inflight) == 0 {
 		return readFull(im.src, p, off, "sector bitmap block")
 	}
 	for len(p) > 0 {
 		page, in := off&^(logSector-1), off&(logSector-1)
 		q := p[:min(int64(len(p)), logSector-in)]
-		if d := im.writer.bits[page]; d != nil {
+		if d := im.writer.waiting(page); d != nil {
 			copy(q, d[in:])
 		} else if err := readFull(im.src, q, off, "sector bitmap block"); err != nil {
 			return err

@@ -191,3 +191,34 @@ func TestCreateFaults(t *testing.T) {
 		}
 	}
 }
+
+// Sectors that a child took over before Sync failed are there while the failed
+// step waits, and when others follow them into the same bitmap.
+func TestFaultyCommitOfBits(t *testing.T) {
+	for k, fired := 1, true; fired; k++ {
+		_, parent, file, _ := family(t)
+		f := &faulty{Memory: file, fails: func(int) bool { return false }}
+		im := must(vhdx.OpenFile(f))
+		must(0, im.SetParent(parent, vhdx.CheckID))
+		im.SetWriteBack(true)
+		want := content(t, im)
+		write := func(seed byte, off int64) {
+			must(im.WriteAt(pattern(seed, 1024), off))
+			copy(want[off:], pattern(seed, 1024))
+		}
+		write(3, mib+40960)
+		f.count, f.fails = 0, func(n int) bool { return n == k }
+		err := im.Sync()
+		if fired = f.count >= k; fired != (err != nil) {
+			t.Fatalf("fault %d of %d: error %v", k, f.count, err)
+		}
+		f.fails = func(int) bool { return false }
+		same(t, "disk after the fault", content(t, im), want)
+		write(4, mib+81920)
+		same(t, "disk written further", content(t, im), want)
+		must(0, im.Sync())
+		again := reopened(file)
+		must(0, again.SetParent(parent, vhdx.CheckID))
+		same(t, "disk opened again", content(t, again), want)
+	}
+}

@@ -207,6 +207,20 @@ func (w *writer) commit() error {
 // pending returns how many sectors wait for a commit.
 func (w *writer) pending() int { return len(w.pages) + len(w.bits) }
 
+// waiting returns the sector of a bitmap block at off as it was changed, or nil
+// if the file has it: it waits for a commit, or for one that failed to go on.
+func (w *writer) waiting(off int64) *[logSector]byte {
+	if b := w.bits[off]; b != nil {
+		return b
+	}
+	for _, u := range w.inflight {
+		if u.off == off {
+			return u.data
+		}
+	}
+	return nil
+}
+
 // updates returns what waits for a commit, in the order of the file.
 func (w *writer) updates() []update {
 	im := w.im
