@@ -16,7 +16,14 @@ type codec struct {
 	kind       func(Image) (Kind, bool)
 	candidates func(Image) ([]string, bool) // paths of the parent, in the order to try
 	setParent  func(child, parent Image, check Check) error
-	relink     func(child, parent Image, place Place) error // nil where parents cannot be written
+	relink     func(child, parent Image, place Place) error
+
+	// expect tells a child, which is safe then, that its parent is going to be
+	// written; nil where that makes no difference to it.
+	expect func(child, parent Image) error
+	// renew makes the next write of an image the first of another session, by
+	// which children of now tell that their parent was written; nil likewise.
+	renew func(Image) error
 }
 
 // codecs are the formats that are no raw bytes.

@@ -47,6 +47,26 @@ var vhdxCodec = codec{
 		}
 		return child.(*vhdx.Image).SetParent(p, how)
 	},
+	relink: func(child, parent Image, place Place) error {
+		return child.(*vhdx.Image).Relink(vhdx.Parent{Image: parent.(*vhdx.Image), Path: place.Parent, Child: place.Child})
+	},
+	expect: func(child, parent Image) error {
+		c, p := child.(*vhdx.Image), parent.(*vhdx.Image)
+		l, _ := c.Link()
+		var err error
+		l.Linkage = p.DataWriteGUID()
+		if l.Linkage2, err = p.NextDataWriteGUID(); err != nil {
+			return err
+		}
+		if err := c.SetLink(l); err != nil {
+			return err
+		}
+		return c.Sync()
+	},
+	renew: func(im Image) error {
+		_, err := im.(*vhdx.Image).NextDataWriteGUID()
+		return err
+	},
 }
 
 // vhdx returns the options of that codec. A child has its parent's identifier,

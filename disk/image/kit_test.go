@@ -12,6 +12,7 @@ import (
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/image"
 	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/disk/vhdx"
 )
 
 func must[T any](v T, err error) T {
@@ -133,3 +134,30 @@ func link(d *folder, p *vhd.Image, parent, child string, id byte) *vhd.Image {
 }
 
 const leaf = `C:\vm\snap\two.avhd`
+
+// chain3X is chain3 of VHDX, with the same names and the same disk.
+func chain3X(t rapid.TB) (*folder, []byte) {
+	d := newFolder()
+	base := must(vhdx.Create(d.create(`C:\vm\base.vhd`), vhdx.Options{Size: size, BlockSize: 1 << 20, ID: [16]byte{1}}))
+	must(base.WriteAt(pattern(1, 12000), 4096))
+	must(base.WriteAt(pattern(2, 700), 100000))
+	must(0, base.Close())
+	one := linkX(d, base, `C:\vm\base.vhd`, `C:\vm\snap\one.avhd`, 2)
+	must(one.WriteAt(pattern(3, 9000), 9000))
+	must(0, one.Discard(4096, 3000))
+	must(one.WriteAt(pattern(6, 512), 100000))
+	must(0, one.Close())
+	two := linkX(d, one, `C:\vm\snap\one.avhd`, leaf, 3)
+	must(two.WriteAt(pattern(4, 5000), 14000))
+	must(two.WriteAt(pattern(7, 9000), 120000))
+	must(two.WriteAt(pattern(5, 512), size-512))
+	must(0, two.Close())
+	return d, content(t, two)
+}
+
+// linkX makes a child of a VHDX.
+func linkX(d *folder, p *vhdx.Image, parent, child string, id byte) *vhdx.Image {
+	return must(vhdx.Create(d.create(child), vhdx.Options{
+		BlockSize: 1 << 20, DataWriteGUID: [16]byte{id}, Parent: vhdx.Parent{Image: p, Path: parent, Child: child},
+	}))
+}

@@ -19,9 +19,10 @@ import (
 // be merged again from the start. If it is the leaf that is merged, what is
 // written goes there, and into the parent too where the merge has passed.
 //
-// A VHDX cannot be merged yet, [ErrLimit]: its children would have to know the
-// identifier that their parent takes on by being written. Collapse its chain
-// with [NewPlan].
+// A VHDX takes on another identifier by being written, by which children know
+// their parent. The image that is merged is told of it first, as a second one
+// that may match, and so its file has to be a [File] too. An image that is
+// smaller than its parent cannot be merged, [ErrLimit].
 //
 // Other children of the image or of its parent lose their disk; that nobody
 // else is over them is for the caller to know.
@@ -53,12 +54,12 @@ func NewMerge(c *Chain, at int) (*Merge, error) {
 // prepare opens for writing what will be written.
 func (m *Merge) prepare() error {
 	links := m.chain.links
-	if codec, _ := codecOf(links[m.at].Image); codec.relink == nil {
-		f, _ := FormatOf(links[m.at].Image)
-		return because(ErrLimit, "a %v's parent changes its identifier when it is written", f)
+	codec, _ := codecOf(links[m.at].Image)
+	if child, parent := links[m.at].Image, links[m.at+1].Image; child.Size() < parent.Size() {
+		return because(ErrLimit, "%d bytes over a parent of %d", child.Size(), parent.Size())
 	}
 	for i := max(m.at-1, 0); i <= m.at+1; i++ {
-		if i == m.at || links[i].Image.Writable() {
+		if i == m.at && codec.expect == nil || links[i].Image.Writable() {
 			continue
 		}
 		if err := m.chain.reopen(i); err != nil {
@@ -69,6 +70,11 @@ func (m *Merge) prepare() error {
 		m.place = placeOf(links[m.at+1].Path, links[m.at-1].Path)
 	}
 	child, parent := links[m.at].Image, links[m.at+1].Image
+	if codec.expect != nil {
+		if err := codec.expect(child, parent); err != nil {
+			return err
+		}
+	}
 	if child.Size() > parent.Size() {
 		return disk.Resize(parent, child.Size())
 	}
@@ -239,11 +245,16 @@ func (m *Merge) finish() error {
 		return err
 	}
 	c := m.chain
+	codec, _ := codecOf(parent)
 	if m.at == 0 {
+		if codec.renew != nil {
+			if err := codec.renew(parent); err != nil {
+				return err
+			}
+		}
 		c.Image = parent
 	} else {
 		above := c.links[m.at-1].Image
-		codec, _ := codecOf(above)
 		if err := codec.relink(above, parent, m.place); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/image"
 	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/disk/vhdx"
 )
 
 // A journal is a folder that remembers every change to its files, in order, and
@@ -104,9 +105,13 @@ func (f *noted) Discard(off, n int64) error {
 
 func (f *noted) Sync() error { return f.j.note(op{f.path, "sync", 0, 0, nil}) }
 
-// recorded is chain3 under a journal.
-func recorded(t rapid.TB) (*journal, []byte) {
-	d, want := chain3(t)
+// formats are those whose chains are merged.
+var formats = []image.Format{image.VHD, image.VHDX}
+
+// recorded is chain3 of a format under a journal.
+func recorded(t rapid.TB, format image.Format) (*journal, []byte) {
+	chains := map[image.Format]func(rapid.TB) (*folder, []byte){image.VHD: chain3, image.VHDX: chain3X}
+	d, want := chains[format](t)
 	files := map[string]*disk.Memory{}
 	for path, f := range d.files {
 		files[path] = f.(*disk.Memory)
@@ -144,10 +149,11 @@ func finish(t rapid.TB, m *image.Merge, step int64) {
 // Merged from any place, in steps of any size, the disk is the same, and so is
 // the chain that opens afterwards, a link shorter.
 func TestMerge(t *testing.T) {
-	for at := range 2 {
+	for i := range 2 * len(formats) {
+		format, at := formats[i/2], i%2
 		for _, step := range []int64{1, 512, 3000, 1 << 30} {
-			t.Run(fmt.Sprintf("%d by %d", at, step), func(t *testing.T) {
-				j, want := recorded(t)
+			t.Run(fmt.Sprintf("%v %d by %d", format, at, step), func(t *testing.T) {
+				j, want := recorded(t, format)
 				c := openJournal(t, j)
 				m, err := image.NewMerge(c, at)
 				if err != nil {
@@ -179,8 +185,9 @@ func TestMerge(t *testing.T) {
 
 // Merged one by one from the leaf, or from the base, what is left is the disk.
 func TestMergeAll(t *testing.T) {
-	for _, from := range []int{0, 1} {
-		j, want := recorded(t)
+	for i := range 2 * len(formats) {
+		format, from := formats[i/2], i%2
+		j, want := recorded(t, format)
 		c := openJournal(t, j)
 		for len(c.Links()) > 1 {
 			m := must(image.NewMerge(c, min(from, len(c.Links())-2)))
@@ -188,7 +195,7 @@ func TestMergeAll(t *testing.T) {
 			c = m.Chain()
 		}
 		same(t, "disk", content(t, c), want)
-		base := must(vhd.OpenFile(j.files[`c:\vm\base.vhd`]))
+		base := must(image.OpenFile(j.files[`c:\vm\base.vhd`]))
 		same(t, "base", content(t, base), want)
 		if err := base.Check(); err != nil {
 			t.Error(err)
@@ -200,7 +207,7 @@ func TestMergeAll(t *testing.T) {
 // and what the files hold opens as that disk at any time.
 func TestMergeLive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		j, model := recorded(t)
+		j, model := recorded(t, rapid.SampledFrom(formats).Draw(t, "format"))
 		at := rapid.IntRange(0, 1).Draw(t, "at")
 		m := must(image.NewMerge(openJournal(t, j), at))
 		seed := byte(100)
@@ -249,9 +256,10 @@ func checkExtents(t rapid.TB, s disk.Extenter, model []byte) {
 // have any of the changes and have lost the others. The chain opens and is the
 // same disk, and can be merged again.
 func TestMergeCut(t *testing.T) {
-	for at := range 2 {
-		t.Run(fmt.Sprint(at), func(t *testing.T) {
-			j, want := recorded(t)
+	for i := range 2 * len(formats) {
+		format, at := formats[i/2], i%2
+		t.Run(fmt.Sprintf("%v %d", format, at), func(t *testing.T) {
+			j, want := recorded(t, format)
 			start := fork(j.files)
 			m := must(image.NewMerge(openJournal(t, j), at))
 			finish(t, m, 2048)
@@ -331,16 +339,17 @@ func contains(all []int, i int) bool {
 // and when the cable is in again the merge comes to its end. A write that was
 // refused has left the old bytes or the new ones, and they stay.
 func TestMergeFaults(t *testing.T) {
-	for at := range 2 {
-		clean, _ := recorded(t)
+	for i := range 2 * len(formats) {
+		format, at := formats[i/2], i%2
+		clean, _ := recorded(t, format)
 		liveMerge(t, clean, at)
 		total := clean.count
 		for k := 1; k <= total; k++ {
-			j, want := recorded(t)
+			j, want := recorded(t, format)
 			j.fails = func(n int) bool { return n == k }
 			copy(want[20000:], pattern(66, 6000))
 			got, after := liveMerge(t, j, at)
-			what := fmt.Sprintf("merge of %d with fault %d", at, k)
+			what := fmt.Sprintf("merge of %v %d with fault %d", format, at, k)
 			same(t, what+", before the write", after[:20000], want[:20000])
 			same(t, what+", behind the write", after[26000:], want[26000:])
 			same(t, what, got, after)
@@ -352,7 +361,12 @@ func TestMergeFaults(t *testing.T) {
 // liveMerge merges with a write in the middle, trying failed steps again. It
 // returns the disk at the end and after the write.
 func liveMerge(t *testing.T, j *journal, at int) (got, after []byte) {
-	m := must(image.NewMerge(openJournal(t, j), at))
+	c := openJournal(t, j)
+	m, err := image.NewMerge(c, at)
+	if err != nil {
+		wantCode(t, err, errCable)
+		m = must(image.NewMerge(c, at))
+	}
 	for i := 0; !m.Done(); i++ {
 		if _, err := m.Step(3000); err != nil {
 			wantCode(t, err, errCable)
@@ -384,7 +398,7 @@ func contentOfRest(t *testing.T, j *journal, at int) []byte {
 }
 
 func TestMergeRefuses(t *testing.T) {
-	j, _ := recorded(t)
+	j, _ := recorded(t, image.VHD)
 	c := openJournal(t, j)
 	for _, at := range []int{-1, 2, 3} {
 		_, err := image.NewMerge(c, at)
@@ -420,4 +434,31 @@ func TestMergeIsSparse(t *testing.T) {
 	if done, total := m.Progress(); done != total || total != 1<<40 {
 		t.Errorf("Progress = %d, %d", done, total)
 	}
+}
+
+// Blocks that a VHDX knows to be zero hide the parent's, and so they do when
+// they are merged. A child that was merged knows its parent until that is
+// written, and no longer.
+func TestMergeVHDXBlocks(t *testing.T) {
+	const size = 5<<20 + 512
+	d := newFolder()
+	base := must(vhdx.Create(d.create(`C:\b.vhdx`), vhdx.Options{Size: size, BlockSize: 1 << 20, ID: [16]byte{1}}))
+	must(base.WriteAt(pattern(1, size-1<<20), 1<<20))
+	must(0, base.Close())
+	child := linkX(d, base, `C:\b.vhdx`, `C:\c.avhdx`, 2)
+	must(0, child.Discard(2<<20, 2<<20+5000))
+	must(child.WriteAt(pattern(3, 3000), 0))
+	must(0, child.Close())
+	want := content(t, child)
+	m := must(image.NewMerge(must(image.OpenChain(`C:\c.avhdx`, d, image.ChainOptions{})), 0))
+	finish(t, m, 70000)
+	c := m.Chain()
+	same(t, "chain", content(t, c), want)
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+	same(t, "the child", content(t, must(image.OpenChain(`C:\c.avhdx`, d, image.ChainOptions{}))), want)
+	must(c.WriteAt([]byte{1}, 0))
+	_, err := image.OpenChain(`C:\c.avhdx`, d, image.ChainOptions{})
+	wantCode(t, err, image.ErrParentID)
 }
