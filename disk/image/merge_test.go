@@ -462,3 +462,22 @@ func TestMergeVHDXBlocks(t *testing.T) {
 	_, err := image.OpenChain(`C:\c.avhdx`, d, image.ChainOptions{})
 	wantCode(t, err, image.ErrParentID)
 }
+
+// A VHDX that is larger than its parent makes that as large as itself.
+func TestMergeLargerVHDX(t *testing.T) {
+	d := newFolder()
+	base := must(vhdx.Create(d.create(`C:\b.vhdx`), vhdx.Options{Size: 2<<20 + 512, BlockSize: 1 << 20, ID: [16]byte{1}}))
+	must(base.WriteAt(pattern(1, 1<<20), 1<<20))
+	must(0, base.Close())
+	child := linkX(d, base, `C:\b.vhdx`, `C:\c.avhdx`, 2)
+	must(0, child.Resize(5<<20))
+	must(child.WriteAt(pattern(3, 3000), 4<<20))
+	must(0, child.Close())
+	want := content(t, child)
+	m := must(image.NewMerge(must(image.OpenChain(`C:\c.avhdx`, d, image.ChainOptions{})), 0))
+	same(t, "the child", content(t, must(image.OpenChain(`C:\c.avhdx`, d, image.ChainOptions{}))), want)
+	finish(t, m, 70000)
+	same(t, "chain", content(t, m.Chain()), want)
+	must(0, image.Resize(m.Chain().Links()[0].Image, 6<<20))
+	same(t, "base", content(t, must(image.OpenFile(d.files[`c:\b.vhdx`]))), append(want, make([]byte, 1<<20)...))
+}

@@ -233,7 +233,7 @@ func (d *draft) create(f File) error {
 	if d.o.Type == Fixed {
 		entries = d.fixedEntries
 	}
-	if err := d.writeTable(io.NewOffsetWriter(f, at), entries); err != nil {
+	if err := writeTable(io.NewOffsetWriter(f, at), entries); err != nil {
 		return err
 	}
 	for _, p := range d.front() {
@@ -287,7 +287,7 @@ func (d *draft) fixedEntries(yield func(entry) bool) {
 }
 
 // writeTable writes a block allocation table, front to back.
-func (d *draft) writeTable(w io.Writer, entries func(yield func(entry) bool)) (err error) {
+func writeTable(w io.Writer, entries func(yield func(entry) bool)) (err error) {
 	buf := make([]byte, 0, 64<<10)
 	flush := func() bool {
 		if _, err = w.Write(buf); err != nil {

@@ -287,9 +287,14 @@ func (p *tape) oldOrNew(where string, im *vhdx.Image, calls []call) {
 	if l, _ := im.Link(); !slices.ContainsFunc(calls, func(c call) bool { return reflect.DeepEqual(c.link, l) }) {
 		p.t.Fatalf("%s: the parent is named %+v, which it never was since the last Sync", where, l)
 	}
-	models := make([]*disk.Memory, len(calls))
-	for i, c := range calls {
-		models[i] = c.model
+	var models []*disk.Memory
+	for _, c := range calls {
+		if c.model.Size() == im.Size() {
+			models = append(models, c.model)
+		}
+	}
+	if len(models) == 0 {
+		p.t.Fatalf("%s: the disk has %d bytes, which it never had since the last Sync", where, im.Size())
 	}
 	if off, err := disk.FirstDifference(im, models[0]); off < 0 && err == nil {
 		return

@@ -30,6 +30,7 @@ const (
 	ErrChainCycle     = virtdisk.ErrChainCycle     // the parent is over its own child, or over too many others
 	ErrLimit          = virtdisk.ErrLimit          // this kind of image cannot do that
 	ErrType           = virtdisk.ErrType           // the disk type is none of the three, or wrong for the call
+	ErrShrink         = virtdisk.ErrShrink         // the smaller disk would lose data
 	ErrSectorSize     = virtdisk.ErrSectorSize     // a sector size is not allowed, or differs from the parent's
 )
 

@@ -268,7 +268,7 @@ func (p *Plan) write(s virtdisk.Sink) error {
 	if err := s.SkipTo(tableAt); err != nil {
 		return ioError(tableAt, "block allocation table", err)
 	}
-	if err := d.writeTable(s, p.entries); err != nil {
+	if err := writeTable(s, p.entries); err != nil {
 		return err
 	}
 	return p.writeBlocks(s)

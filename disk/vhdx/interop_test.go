@@ -540,3 +540,23 @@ func TestJudgeRandom(t *testing.T) {
 		askQEMU(t, image, m.model)
 	})
 }
+
+// QEMU reads what was resized, its block allocation table at another place.
+func TestQEMUReadsResized(t *testing.T) {
+	interop.Tool(t, "qemu-img")
+	for _, kind := range []vhdx.Type{vhdx.Fixed, vhdx.Dynamic} {
+		image, raw := filepath.Join(t.TempDir(), "d.vhdx"), filepath.Join(t.TempDir(), "d.raw")
+		im := must(vhdx.Create(createFile(t, image), vhdx.Options{Size: 3 * mib, BlockSize: mib, Type: kind}))
+		must(im.WriteAt(pattern(1, 2*mib), 1000))
+		for _, size := range []int64{9 * mib, 4 * mib, 7*mib + 1024} {
+			must(0, im.Resize(size))
+			must(im.WriteAt(pattern(byte(size>>20), 512), size/2))
+			must(0, os.WriteFile(raw, content(t, im), 0o600))
+			if out := run(t, "qemu-img", "check", "-f", "vhdx", image); !strings.Contains(out, "No errors were found") {
+				t.Errorf("%v of %d: %s", kind, size, out)
+			}
+			run(t, "qemu-img", "compare", "-f", "vhdx", "-F", "raw", image, raw)
+			must(0, im.Discard(4*mib, im.Size()-4*mib))
+		}
+	}
+}

@@ -117,24 +117,40 @@ func (w *writer) touch() error {
 // setItem gives a metadata item a new value, through the log, and tells the
 // metadata in memory once the change is sure to be made.
 func (w *writer) setItem(id GUID, value []byte, told func(m *metadata)) error {
-	if err := w.commit(); err != nil {
+	items := w.im.items
+	made, err := w.change(func() (err error) {
+		items, err = w.patchItem(id, value)
 		return err
+	})
+	if made {
+		m := *w.im.meta // that of snapshots stays
+		told(&m)
+		w.im.meta, w.im.items = &m, items
+	}
+	return err
+}
+
+// change makes what patch prepares in one commit, and nothing else with it. It
+// reports whether the change is made or, after an error, sure to be.
+func (w *writer) change(patch func() error) (made bool, err error) {
+	if err := w.commit(); err != nil {
+		return false, err
 	}
 	if err := w.touch(); err != nil {
-		return err
+		return false, err
 	}
-	items, err := w.patchItem(id, value)
+	err = patch()
+	if most := maxUpdates(int64(w.im.header.LogLength)); err == nil && w.pending() > most {
+		err = bad(ErrLimit, int64(w.im.header.LogOffset), "log", "a change of more than %d sectors", most)
+	}
 	if err == nil {
 		err = w.commit()
 	}
 	if err != nil && w.stage == idle {
 		clear(w.bits) // which held nothing else
-		return err
+		return false, err
 	}
-	m := *w.im.meta // that of snapshots stays
-	told(&m)
-	w.im.meta, w.im.items = &m, items
-	return err
+	return true, err
 }
 
 // patchItem prepares the sectors of the metadata region that a new value of an
@@ -160,9 +176,6 @@ func (w *writer) patchItem(id GUID, value []byte) ([]Item, error) {
 	if err := w.patch(im.metaAt.Offset+32+32*int64(i)+16, place[:]); err != nil {
 		return nil, err
 	}
-	if most := maxUpdates(int64(im.header.LogLength)); w.pending() > most {
-		return nil, bad(ErrLimit, int64(im.header.LogOffset), "log", "an item of %d bytes changes more than %d sectors", len(value), most)
-	}
 	return items, nil
 }
 
@@ -186,7 +199,7 @@ func roomFor(items []Item, i int, n, region int64) (int64, bool) {
 	return at, region-at >= n
 }
 
-// patch puts bytes of the metadata region among what waits for a commit.
+// patch puts bytes of the metadata or of a region table among what waits for a commit.
 func (w *writer) patch(off int64, p []byte) error {
 	for len(p) > 0 {
 		sector, in := off&^(logSector-1), off&(logSector-1)
