@@ -197,6 +197,8 @@ func TestPrerequisites(t *testing.T) {
 		return func(ctx context.Context, b object) error { return b.SetContext(ctx, c) }
 	}
 	gather := func(ctx context.Context, b object) error { return b.GatherWriterMetadata(ctx) }
+	free := func(_ context.Context, b object) error { return b.FreeWriterMetadata() }
+	read := func(_ context.Context, b object) error { _, err := b.GetWriterMetadataCount(); return err }
 	prepare := func(ctx context.Context, b object) error { return b.PrepareForBackup(ctx) }
 	do := func(ctx context.Context, b object) error { return b.DoSnapshotSet(ctx) }
 	complete := func(ctx context.Context, b object) error { return b.BackupComplete(ctx) }
@@ -215,6 +217,9 @@ func TestPrerequisites(t *testing.T) {
 		{"AddComponent with it", steps{state(full), gather, add}, false},
 		{"StartSnapshotSet without GatherWriterMetadata", steps{state(full), start}, true},
 		{"StartSnapshotSet in a context without writers", steps{within(vss.ContextNASRollback), start}, false},
+		{"GetWriterMetadata behind FreeWriterMetadata", steps{gather, free, read}, true},
+		{"a backup behind FreeWriterMetadata", steps{state(full), gather, free, add, start, prepare, do, complete}, false},
+		{"a backup of all writers behind FreeWriterMetadata", steps{state(whole), gather, free, start, prepare, do, complete}, false},
 		{"SetContext twice", steps{within(vss.ContextBackup), within(vss.ContextBackup)}, true},
 		{"SetContext behind GatherWriterMetadata", steps{gather, within(vss.ContextAppRollback)}, false},
 		{"SetContext behind StartSnapshotSet", steps{gather, start, within(vss.ContextAppRollback)}, true},

@@ -20,7 +20,7 @@ type stage struct {
 }
 
 const (
-	begun    = vss.FactWriters | vss.FactCreatable | vss.FactContextUnset
+	begun    = vss.FactWriters | vss.FactCreatable | vss.FactContextUnset | vss.FactMetadataKept
 	chosen   = begun | vss.FactBackupState | vss.FactComponentMode
 	gathered = chosen | vss.FactMetadata
 	prepared = gathered | vss.FactPrepared

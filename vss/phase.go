@@ -49,12 +49,13 @@ const (
 	FactCreatable                       // shadow copies can be made in the context
 	FactContextUnset                    // SetContext was not called
 	FactStored                          // the document was stored by another object
+	FactMetadataKept                    // FreeWriterMetadata was not called
 
 	noFacts Facts = 0
 )
 
 var factNames = []string{"SetBackupState", "component mode", "GatherWriterMetadata", "PrepareForBackup", "GatherWriterStatus",
-	"a context with writers", "a context to create in", "no SetContext before", "a stored document"}
+	"a context with writers", "a context to create in", "no SetContext before", "a stored document", "no FreeWriterMetadata before"}
 
 // String lists the facts.
 func (f Facts) String() string {

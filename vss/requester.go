@@ -54,6 +54,7 @@ type BackupComponents struct {
 	stateSet   bool
 	prepared   bool // PrepareForBackup has ended
 	gathered   bool
+	freed      bool // FreeWriterMetadata was called
 	doc        *BackupComponentsDocument
 	stored     bool // the document came from outside
 	filter     writerFilter
@@ -139,6 +140,7 @@ func (b *BackupComponents) facts() Facts {
 		{b.context != ContextAll, FactCreatable},
 		{!b.contextSet, FactContextUnset},
 		{b.stored, FactStored},
+		{!b.freed, FactMetadataKept},
 	} {
 		if is.true {
 			f |= is.fact

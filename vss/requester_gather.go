@@ -76,12 +76,13 @@ func (b *BackupComponents) GetWriterMetadata(i int) (*WriterMetadata, error) {
 	return b.sessions[i].metadata, nil
 }
 
-// FreeWriterMetadata gives the descriptions up: they can be read no more.
+// FreeWriterMetadata gives the descriptions up: they can be read no more, and all
+// else goes on as before.
 func (b *BackupComponents) FreeWriterMetadata() error {
 	if err := b.read("FreeWriterMetadata"); err != nil {
 		return err
 	}
-	b.gathered = false
+	b.freed = true
 	return nil
 }
 
