@@ -77,7 +77,7 @@ var restoreRules = []CallRule{
 	{Method: "SetRollForward", From: beforeFiles, Stays: true},
 	{Method: "SetRestoreName", From: beforeFiles, Stays: true},
 	{Method: "AddNewTarget", From: beforeFiles, Stays: true},
-	{Method: "PreRestore", From: []Phase{PhaseSelected}, To: PhasePreRestored, Fails: PhasePreRestored},
+	{Method: "PreRestore", From: []Phase{PhaseSelected}, To: PhasePreRestored, Fails: PhasePreRestored, Needs: FactSelected},
 	{Method: "AddAlternativeLocationMapping", From: filesBack, Stays: true},
 	{Method: "SetFileRestoreStatus", From: filesBack, Stays: true},
 	{Method: "SetRangesFilePath", From: append(slices.Clone(beforeFiles), PhasePreRestored), Stays: true},

@@ -86,6 +86,7 @@ SetSelectedForRestoreEx              . . . . . . . . . . . . o o . . .
 AddRestoreSubcomponent               . . . . . . . . . . . . . o . . .
 SetAdditionalRestores                . . . . . . . . . . . o o o . . .
 SetRestoreOptions                    . . . . . . . . . . . o o o . . .
+SetRestoreOptions+SetRestoreOptions  . . . . . . . . . . . . . . . . .
 SetAuthoritativeRestore              . . . . . . . . . . . o o o . . .
 SetRollForward                       . . . . . . . . . . . o o o . . .
 SetRestoreName                       . . . . . . . . . . . o o o . . .

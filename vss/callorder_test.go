@@ -89,7 +89,7 @@ func stages(xml []byte) []stage {
 		{vss.PhaseCatalogue, chosen, then(initB, query)},
 		{vss.PhaseRestore, stored, initR},
 		{vss.PhaseRestoreGathered, stored | vss.FactMetadata, then(initR, gather)},
-		{vss.PhaseSelected, stored | vss.FactMetadata, then(initR, gather, sel)},
+		{vss.PhaseSelected, stored | vss.FactMetadata | vss.FactSelected, then(initR, gather, sel)},
 		{vss.PhasePreRestored, stored | vss.FactMetadata, then(initR, gather, sel, pre)},
 		{vss.PhasePostRestored, stored | vss.FactMetadata, then(initR, gather, sel, pre, post)},
 		{vss.PhaseReleased, gathered, then(initB, gather, release)},

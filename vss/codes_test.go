@@ -178,6 +178,23 @@ func TestRestoreCodes(t *testing.T) {
 		{"SetRestoreOptions", key(func(ctx context.Context, b *vss.BackupComponents, _, u choice) error {
 			return b.SetRestoreOptions(ctx, u, "x")
 		}), vss.ErrObjectNotFound},
+		{"SetRestoreOptions twice", key(func(ctx context.Context, b *vss.BackupComponents, f, _ choice) error {
+			if err := b.SetRestoreOptions(ctx, f, "x"); err != nil {
+				return err
+			}
+			return b.SetRestoreOptions(ctx, f, "y")
+		}), vss.ErrBadState},
+		{"PreRestore with every choice taken back", func(ctx context.Context, m *machine, b *vss.BackupComponents) error {
+			for _, a := range []*app{m.f, m.b} {
+				if err := b.SetSelectedForRestore(ctx, a.key(), false); err != nil {
+					return err
+				}
+			}
+			return b.PreRestore(ctx)
+		}, vss.ErrBadState},
+		{"PreRestore with one choice taken back", func(ctx context.Context, m *machine, b *vss.BackupComponents) error {
+			return errors.Join(b.SetSelectedForRestore(ctx, m.f.key(), false), b.PreRestore(ctx))
+		}, vss.SOK},
 		{"SetAuthoritativeRestore", key(func(ctx context.Context, b *vss.BackupComponents, _, u choice) error {
 			return b.SetAuthoritativeRestore(ctx, u, true)
 		}), vss.ErrObjectNotFound},

@@ -50,12 +50,13 @@ const (
 	FactContextUnset                    // SetContext was not called
 	FactStored                          // the document was stored by another object
 	FactMetadataKept                    // FreeWriterMetadata was not called
+	FactSelected                        // a component is selected for restore
 
 	noFacts Facts = 0
 )
 
 var factNames = []string{"SetBackupState", "component mode", "GatherWriterMetadata", "PrepareForBackup", "GatherWriterStatus",
-	"a context with writers", "a context to create in", "no SetContext before", "a stored document", "no FreeWriterMetadata before"}
+	"a context with writers", "a context to create in", "no SetContext before", "a stored document", "no FreeWriterMetadata before", "a selected component"}
 
 // String lists the facts.
 func (f Facts) String() string {

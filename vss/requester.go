@@ -59,6 +59,7 @@ type BackupComponents struct {
 	stored     bool // the document came from outside
 	filter     writerFilter
 	sessions   []*session
+	optioned   map[*ComponentRecord]bool // SetRestoreOptions was called for them
 	statuses   []WriterStatus
 	haveStatus bool
 
@@ -89,7 +90,7 @@ type member struct {
 // up gets [ErrAccessDenied].
 func (s *Service) CreateBackupComponents(ctx context.Context) (*BackupComponents, error) {
 	const op = "CreateVssBackupComponents"
-	b := &BackupComponents{service: s, owner: sim.Self(ctx)}
+	b := &BackupComponents{service: s, owner: sim.Self(ctx), optioned: make(map[*ComponentRecord]bool)}
 	err := s.actor.Call(ctx, op, func(context.Context) error {
 		if err := s.admit(op, b.owner, AccessRequester); err != nil {
 			return err
@@ -141,6 +142,7 @@ func (b *BackupComponents) facts() Facts {
 		{!b.contextSet, FactContextUnset},
 		{b.stored, FactStored},
 		{!b.freed, FactMetadataKept},
+		{b.phase == PhaseSelected && b.selected(), FactSelected},
 	} {
 		if is.true {
 			f |= is.fact

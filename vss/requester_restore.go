@@ -111,9 +111,19 @@ func (b *BackupComponents) SetAdditionalRestores(ctx context.Context, c Componen
 	return b.edit(ctx, "SetAdditionalRestores", c, func(r *ComponentRecord) error { r.AdditionalRestores = more; return nil })
 }
 
-// SetRestoreOptions gives a writer its options for a component.
+// SetRestoreOptions gives a writer its options for a component, once in a restore:
+// a second call for the component is [ErrBadState]. That it may be made once is in
+// "Setting VSS Restore Options", the code is inferred.
 func (b *BackupComponents) SetRestoreOptions(ctx context.Context, c ComponentChoice, options string) error {
-	return b.edit(ctx, "SetRestoreOptions", c, func(r *ComponentRecord) error { r.RestoreOptions = options; return nil })
+	const op = "SetRestoreOptions"
+	return b.edit(ctx, op, c, func(r *ComponentRecord) error {
+		if b.optioned[r] {
+			return fail(op, c.FullPath(), ErrBadState, "the component has its options")
+		}
+		b.optioned[r] = true
+		r.RestoreOptions = options
+		return nil
+	})
 }
 
 // SetAuthoritativeRestore asks for a restore that other replicas yield to. The
@@ -235,7 +245,7 @@ func (b *BackupComponents) SetFileRestoreStatus(ctx context.Context, c Component
 
 // PreRestore tells the writers of the selected components that their files are
 // about to be put back. It succeeds even if a writer refuses; GatherWriterStatus
-// tells.
+// tells. With nothing selected, or every choice taken back, it is out of order.
 func (b *BackupComponents) PreRestore(ctx context.Context) error {
 	return b.run(ctx, "PreRestore", b.preRestore)
 }
@@ -250,12 +260,23 @@ func (b *BackupComponents) preRestore(_, work context.Context) error {
 	return b.service.round(work, EventPreRestore, b.sessions)
 }
 
+// selected tells whether a component of the document is restored.
+func (b *BackupComponents) selected() bool {
+	for _, w := range b.doc.Writers {
+		if slices.ContainsFunc(w.Components, isSelected) {
+			return true
+		}
+	}
+	return false
+}
+
+func isSelected(r *ComponentRecord) bool { return r.SelectedForRestore }
+
 // restorers decides who takes part: the writers with a selected component, one
 // instance for each stored one.
 func (b *BackupComponents) restorers() {
 	for _, rec := range b.doc.Writers {
-		selected := func(r *ComponentRecord) bool { return r.SelectedForRestore }
-		if x := b.restoresTo(rec); x != nil && slices.ContainsFunc(rec.Components, selected) {
+		if x := b.restoresTo(rec); x != nil && slices.ContainsFunc(rec.Components, isSelected) {
 			x.takes = true
 		}
 	}
