@@ -56,6 +56,11 @@ type Backup struct {
 	// used; the writers hear that nothing was backed up.
 	SnapshotOnly bool
 
+	// CompleteOnly makes neither shadow copies nor files: the writers hear
+	// PrepareForBackup and BackupComplete, and that nothing was backed up. Target
+	// is not used.
+	CompleteOnly bool
+
 	// LeaveIncomplete ends the backup without BackupComplete, so that a writer
 	// does not take it for its history.
 	LeaveIncomplete bool
@@ -167,7 +172,10 @@ func also(err, further error) error {
 
 func (j *job) all(ctx context.Context) error {
 	steps := []func(context.Context) error{j.initialize, j.choose, j.prepare, j.snapshot, j.begin, j.copy, j.complete, j.save}
-	if j.SnapshotOnly {
+	switch {
+	case j.CompleteOnly:
+		steps = []func(context.Context) error{j.initialize, j.choose, j.prepare, j.complete}
+	case j.SnapshotOnly:
 		steps = []func(context.Context) error{j.initialize, j.choose, j.prepare, j.snapshot, j.complete}
 	}
 	for _, step := range steps {
@@ -198,14 +206,18 @@ func (j *job) initialize(ctx context.Context) error {
 }
 
 // prepare makes the set with every volume that a chosen component has files on,
-// and has the writers prepare.
+// without any if no copies are to be made, and has the writers prepare.
 func (j *job) prepare(ctx context.Context) error {
 	set, err := j.bc.StartSnapshotSet(ctx)
 	if err != nil {
 		return phase("StartSnapshotSet", "", err)
 	}
 	j.made.Set = set
-	for _, v := range j.set() {
+	volumes := j.set()
+	if j.CompleteOnly {
+		volumes = nil
+	}
+	for _, v := range volumes {
 		if v.Snapshot, err = j.bc.AddToSnapshotSet(ctx, v.Name, guid.GUID{}); err != nil {
 			return phase("AddToSnapshotSet", v.Name, err)
 		}
@@ -251,7 +263,7 @@ func (j *job) snapshot(ctx context.Context) error {
 // complete says which components were copied, and has the writers finish.
 func (j *job) complete(ctx context.Context) error {
 	for _, c := range j.chosen {
-		if err := j.bc.SetBackupSucceeded(ctx, c.ComponentChoice, !j.SnapshotOnly); err != nil {
+		if err := j.bc.SetBackupSucceeded(ctx, c.ComponentChoice, !j.SnapshotOnly && !j.CompleteOnly); err != nil {
 			return phase("SetBackupSucceeded", c.FullPath(), err)
 		}
 		j.made.Components = append(j.made.Components, c.Component)

@@ -250,12 +250,21 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestSnapshotOnly and leaving a backup incomplete: what the writers hear.
+// TestPartOfABackup: what the writers hear of shadow copies alone, of BackupComplete
+// alone, and of a backup that is left incomplete.
 func TestPartOfABackup(t *testing.T) {
 	l, db, _ := standard(t)
 	l.mustBackup(func(b *requester.Backup) { b.SnapshotOnly, b.Target = true, nil })
 	if db.saved["data"] || !slices.Contains(db.heard, "BackupComplete") {
 		t.Errorf("the writer hears %v, %v", db.saved, db.heard)
+	}
+	db.heard, db.saved = nil, make(map[string]bool)
+	result := l.mustBackup(func(b *requester.Backup) { b.CompleteOnly, b.Target = true, nil })
+	if want := []string{"Identify", "PrepareBackup", "BackupComplete", "BackupShutdown"}; !slices.Equal(db.heard, want) || db.saved["data"] {
+		t.Errorf("the writer hears %v, %v", db.heard, db.saved)
+	}
+	if len(result.Volumes) != 0 || len(result.Components) == 0 || len(l.s.Snapshots()) != 0 {
+		t.Errorf("the result is %+v", result)
 	}
 	db.heard = nil
 	l.mustBackup(func(b *requester.Backup) { b.LeaveIncomplete = true })

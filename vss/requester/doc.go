@@ -20,8 +20,8 @@
 // of files, nothing else of them. [Restore.RunChain] restores such a chain. What
 // BETest can be told ("BETest Tool") is a field here: components by writer and name,
 // from its selection file too ([ReadSelection]), options, new targets, single
-// subcomponents, shadow copies alone. Components come with those that they depend
-// on.
+// subcomponents, shadow copies alone, BackupComplete alone. Components come with
+// those that they depend on.
 //
 // Directed targets, alternate locations and times and attributes of files are
 // heeded. Of a component with a file in use, or one that must not be replaced,
