@@ -235,9 +235,10 @@ type WriterError struct {
 	Failure vss.WriterFailure
 }
 
-// Error names the writer, where it failed, and its code.
+// Error names the writer, the state it failed in, and its code, these as Windows
+// names them.
 func (e *WriterError) Error() string {
-	return fmt.Sprintf("writer %q: %s: %v", e.Writer, e.State.Word(), e.Failure.Code)
+	return fmt.Sprintf("writer %q: %v: %v", e.Writer, e.State, e.Failure.Code)
 }
 
 // Unwrap returns the writer's code.
