@@ -54,7 +54,7 @@ type ComponentRecord struct {
 }
 
 // A FilePart is a part of one file: the file by directory and name, and the
-// ranges, in the form that [ParseRanges] reads.
+// ranges, in the form that [ParseRanges] reads ("Working with Partial Files").
 type FilePart struct {
 	Path   string
 	Name   string
@@ -159,7 +159,8 @@ const (
 )
 
 // FiletimeOf returns the moment t, cut to 100 ns: 0 for the zero Time and for
-// anything before 1601, the last moment there is for anything behind it.
+// anything before 1601, the last moment there is for anything behind it
+// (FILETIME).
 func FiletimeOf(t time.Time) Filetime {
 	seconds := t.Unix() + filetimeUnix
 	switch {

@@ -14,7 +14,8 @@ type RestoreOption struct {
 	Value     string
 }
 
-// RestoreOptions are the restore options of a component.
+// RestoreOptions are the restore options of a component
+// (IVssComponent::GetRestoreOptions).
 type RestoreOptions []RestoreOption
 
 // The restore options that the documentation defines ("Setting VSS Restore

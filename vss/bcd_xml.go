@@ -8,7 +8,7 @@ import (
 )
 
 // ReadBackupComponents reads a Backup Components Document, under the same rules
-// as [ReadWriterMetadata].
+// as [ReadWriterMetadata] ("Backup Components Document Life Cycle").
 func ReadBackupComponents(r io.Reader) (*BackupComponentsDocument, error) {
 	return readBackupComponents(r, xmlite.Limits{})
 }

@@ -10,7 +10,7 @@ import "slices"
 // SetContext is legal until StartSnapshotSet, components may be added until
 // PrepareForBackup, SetBackupState is accepted in a restore too. DoSnapshotSet
 // demands PrepareForBackup where writers take part, although its page only says
-// that one should always call it.
+// that one should always call it (IVssBackupComponents).
 func CallRules() []CallRule {
 	rules := callRules()
 	for i := range rules {

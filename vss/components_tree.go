@@ -45,7 +45,8 @@ type ComponentTree struct {
 }
 
 // NewComponentTree makes the tree of a writer's components, which must not
-// change any more. Their order is that of the tree's answers.
+// change any more. Their order is that of the tree's answers
+// ("Logical Pathing of Components").
 func NewComponentTree(components []ComponentInfo) *ComponentTree {
 	n := len(components)
 	t := &ComponentTree{

@@ -43,7 +43,8 @@ func nameOf(names []string, i int) string {
 	return "?"
 }
 
-// An Outcome is how a handler ended, as the service sees it.
+// An Outcome is how a handler ended, as the service sees it
+// ("Writer Errors and Vetoes").
 type Outcome uint8
 
 // The outcomes.
@@ -61,7 +62,8 @@ var outcomeNames = [outcomeCount]string{"true", "failure-set", "false", "expired
 // String names the outcome in a word.
 func (o Outcome) String() string { return nameOf(outcomeNames[:], int(o)) }
 
-// A Record says what a transition does to the writer's recorded code.
+// A Record says what a transition does to the writer's recorded code, which
+// IVssBackupComponents::GetWriterStatus reports ("Determining Writer Status").
 type Record uint8
 
 // The ways to record.

@@ -34,7 +34,7 @@ const (
 	logNameOfTheDrivers = "System"
 )
 
-// A LogLevel is how bad an entry of the event log is.
+// A LogLevel is how bad an entry of the event log is ("Event Types").
 type LogLevel uint8
 
 // The levels.
@@ -62,7 +62,8 @@ type LogEntry struct {
 	Text   string
 }
 
-// EventLog reads the entries of the event logs out of a trace, in their order.
+// EventLog reads the entries of the event logs out of a trace, in their order
+// ("VSS Error Logging").
 func EventLog(tr sim.Trace) []LogEntry {
 	var out []LogEntry
 	for _, e := range tr {

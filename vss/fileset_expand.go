@@ -10,7 +10,7 @@ import (
 )
 
 // ExpandOptions say how [ExpandFileSet] finds files. The zero value leaves
-// nothing out and knows no variables.
+// nothing out and knows no variables ("Generating a Backup Set").
 type ExpandOptions struct {
 	// Excludes beat every file set. They are compared with the place a file is
 	// restored to, also where it is read from an alternate path. A path rooted

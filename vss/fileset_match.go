@@ -8,7 +8,8 @@ import (
 
 // MatchFileName tells whether a file name fits a file specification: ? stands
 // for one character, * for any number, and letters are compared without regard
-// to case. *.* fits every name, as everywhere in Windows.
+// to case. *.* fits every name, as everywhere in Windows
+// ("Definition of Components by Writers").
 func MatchFileName(spec, name string) bool {
 	if spec == "*" || spec == "*.*" {
 		return true
@@ -45,7 +46,8 @@ func matchFolded(spec, name []rune) bool {
 func hasWildcard(spec string) bool { return strings.ContainsAny(spec, "?*") }
 
 // ExpandEnvironment replaces %NAME% by the value of that variable; names are
-// compared without regard to case. What names no variable stays as it is.
+// compared without regard to case. What names no variable stays as it is
+// (ExpandEnvironmentStrings).
 func ExpandEnvironment(path string, env map[string]string) string {
 	if !strings.Contains(path, "%") {
 		return path

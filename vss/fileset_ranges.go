@@ -69,7 +69,8 @@ func checkRange(r Range) (Range, error) {
 // String prints offset:length.
 func (r Range) String() string { return fmt.Sprintf("%d:%d", r.Offset, r.Length) }
 
-// FormatRanges prints a list that [ParseRanges] reads.
+// FormatRanges prints a list that [ParseRanges] reads ("Working with Partial
+// Files").
 func FormatRanges(ranges []Range) string {
 	parts := make([]string, len(ranges))
 	for i, r := range ranges {
@@ -118,7 +119,7 @@ func rangesFileError(op string, err error) error {
 	return &Error{Op: op, Err: err}
 }
 
-// AppendRangesFile appends a ranges file to b.
+// AppendRangesFile appends a ranges file to b ("Working with Partial Files").
 func AppendRangesFile(b []byte, ranges []Range) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(ranges)))
 	for _, r := range ranges {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Retry tells whether it helps to do the same again.
+// Retry tells whether it helps to do the same again ("Writer Errors and Vetoes",
+// "IVssBackupComponents::DoSnapshotSet").
 type Retry uint8
 
 // The kinds of answer that the documentation gives.
@@ -23,7 +24,8 @@ func (r Retry) String() string {
 	return wordOf(r, "not applicable", "never", "later", "unclear", "per component")
 }
 
-// A Remedy is what a requester does before it tries again, or instead.
+// A Remedy is what a requester does before it tries again, or instead
+// ("Writer Errors and Vetoes").
 type Remedy uint8
 
 // The remedies of "Determining Writer Status" and "Writer Errors and Vetoes".

@@ -6,7 +6,7 @@ import (
 )
 
 // NewWriterMetadata returns the document of a writer that has said nothing but
-// who it is.
+// who it is (IVssCreateWriterMetadata).
 func NewWriterMetadata(id WriterIdentity) *WriterMetadata { return &WriterMetadata{Identity: id} }
 
 // SetBackupSchema says what the writer can do beyond full backups. A combination

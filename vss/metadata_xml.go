@@ -11,7 +11,8 @@ import (
 // or without a byte order mark. Elements may come in any order. Anything that is
 // not such a document is an [ErrInvalidXMLDocument] with the place in it; a word
 // for one of the enumerations that is not known counts as undefined and is kept.
-// Documents of more than 128 MiB or 1 million elements are refused.
+// Documents of more than 128 MiB or 1 million elements are refused
+// (CreateVssExamineWriterMetadata).
 func ReadWriterMetadata(r io.Reader) (*WriterMetadata, error) {
 	return readWriterMetadata(r, xmlite.Limits{})
 }

@@ -35,7 +35,8 @@ var phaseNames = [phaseCount]string{
 // String names the phase.
 func (p Phase) String() string { return nameOf(phaseNames[:], int(p)) }
 
-// Facts are what a call may demand beside its phase.
+// Facts are what a call may demand beside its phase: what the pages of
+// IVssBackupComponents name as done before it.
 type Facts uint16
 
 // The facts about a requester object.

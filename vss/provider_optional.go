@@ -31,6 +31,7 @@ type Transporter interface {
 // (IVssHardwareSnapshotProviderEx::ResyncLuns).
 type Resyncer interface {
 	Provider
+	// ResyncSnapshot makes the volume what it was when the copy was taken.
 	ResyncSnapshot(ctx context.Context, r ResyncRequest) error
 }
 

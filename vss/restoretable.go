@@ -3,7 +3,8 @@ package vss
 import "slices"
 
 // RestoreConditions are what a requester finds out about the files of a component
-// set, after PreRestore, before it decides where they go.
+// set, after PreRestore, before it decides where they go
+// ("Setting VSS Restore Methods").
 type RestoreConditions uint8
 
 // The conditions.
@@ -40,7 +41,8 @@ func (p RestorePlace) String() string {
 
 // A RestoreRule is a row of the table by which a requester restores a component
 // set: where the files go if the writer has the method, chose the target in
-// PreRestore, and the conditions hold.
+// PreRestore, and the conditions hold ("Setting VSS Restore Methods",
+// "VSS_RESTORE_TARGET").
 type RestoreRule struct {
 	Method RestoreMethod
 	Target RestoreTarget
@@ -163,7 +165,8 @@ func writeOutRestoreRules() []RestoreRule {
 
 // DecideRestore looks up where the files of a component set go. An undefined
 // target stands for [TargetOriginal]. The error, of the code of the row, says that
-// nothing is to be restored, and the file restore status is [FilesNone].
+// nothing is to be restored, and the file restore status is [FilesNone]
+// ("Setting VSS Restore Methods").
 func DecideRestore(m RestoreMethod, t RestoreTarget, c RestoreConditions) (RestorePlace, error) {
 	if t == TargetUndefined {
 		t = TargetOriginal

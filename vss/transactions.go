@@ -17,8 +17,11 @@ import (
 // [ErrTransactionThawTimeout], whatever its own code is. ThawTransactions is also
 // called where a set fails meanwhile.
 type TransactionManager interface {
+	// Name is how the event log names the manager.
 	Name() string
+	// FreezeTransactions lets no transaction commit until ThawTransactions.
 	FreezeTransactions(ctx context.Context) error
+	// ThawTransactions lets transactions go on.
 	ThawTransactions(ctx context.Context) error
 }
 

@@ -64,6 +64,7 @@ type DiffAreaVolume interface {
 // ("Working with File System and Security Features").
 type RecoveringVolume interface {
 	Volume
+	// RecoverShadow rolls back what was open in the copy when it was taken.
 	RecoverShadow(ctx context.Context, id [16]byte) error
 }
 

@@ -54,6 +54,7 @@ type Writer interface {
 // components, before any shadow copy is made. It may edit its components
 // (CVssWriter::OnPrepareBackup).
 type BackupPreparer interface {
+	// PrepareBackup checks the choice and may begin long work.
 	PrepareBackup(ctx context.Context, ev *PrepareBackupEvent) error
 }
 
@@ -61,6 +62,7 @@ type BackupPreparer interface {
 // still writable. It may edit its components for the last time
 // (CVssWriter::OnPostSnapshot).
 type PostSnapshotter interface {
+	// PostSnapshot recovers the copy, names what changed, and cleans up.
 	PostSnapshot(ctx context.Context, ev *PostSnapshotEvent) error
 }
 
@@ -68,24 +70,29 @@ type PostSnapshotter interface {
 // truncates logs if [WriterComponent.BackupSucceeded] says so. Its components
 // are read-only (CVssWriter::OnBackupComplete).
 type BackupCompleter interface {
+	// BackupComplete enters the backup into the writer's history.
 	BackupComplete(ctx context.Context, ev *BackupCompleteEvent) error
 }
 
 // A BackupShutdowner is a writer that wants to know when the requester is done
 // or dead (CVssWriter::OnBackupShutdown).
 type BackupShutdowner interface {
+	// BackupShutdown cleans up for the last time; it comes without BackupComplete
+	// when a backup was given up.
 	BackupShutdown(ctx context.Context, ev *BackupShutdownEvent) error
 }
 
 // A PreRestorer is a writer that prepares for files being put back: it goes
 // offline, and may say where they are to go (CVssWriter::OnPreRestore).
 type PreRestorer interface {
+	// PreRestore goes offline and says where files are to go.
 	PreRestore(ctx context.Context, ev *PreRestoreEvent) error
 }
 
 // A PostRestorer is a writer that takes restored files into use
 // (CVssWriter::OnPostRestore).
 type PostRestorer interface {
+	// PostRestore recovers and goes online, unless further restores follow.
 	PostRestore(ctx context.Context, ev *PostRestoreEvent) error
 }
 

@@ -19,6 +19,7 @@ type Error struct {
 	Err     error
 }
 
+// Error prints the cause and each failed writer with its state and code.
 func (e *Error) Error() string {
 	var parts []string
 	if e.Err != nil {

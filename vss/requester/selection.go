@@ -33,6 +33,7 @@ type SelectionError struct {
 	Err     error // what the XML reader found, or nil
 }
 
+// Error names the element and what is wrong with it.
 func (e *SelectionError) Error() string {
 	s := "component selection: "
 	if e.Element != "" {

@@ -72,6 +72,7 @@ type JudgeConfigError struct {
 	Err       error // what the XML reader found, or nil
 }
 
+// Error names the element, the attribute, and what is wrong with it.
 func (e *JudgeConfigError) Error() string {
 	parts := []string{"configuration of the test writer"}
 	for _, s := range []string{e.Element, e.Attribute, e.Problem} {

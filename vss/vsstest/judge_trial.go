@@ -84,6 +84,7 @@ type JudgeFinding struct {
 	Err      error
 }
 
+// Error names the case and the scenario, and says what was wrong.
 func (f *JudgeFinding) Error() string { return f.Case + ": " + f.Scenario + ": " + f.Err.Error() }
 
 // Unwrap gives what was found.

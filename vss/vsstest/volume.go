@@ -205,7 +205,9 @@ func (v *Volume) Shadows() [][16]byte {
 // PostSnapshot. Once the copy is sealed the methods fail with fs.ErrPermission.
 type WritableFS interface {
 	fs.ReadFileFS
+	// WriteFile makes a file, or replaces what is in it.
 	WriteFile(name string, data []byte) error
+	// Remove removes a file.
 	Remove(name string) error
 }
 
