@@ -49,6 +49,9 @@ const (
 	ErrAborted                        // the host told the guest to give up
 	ErrNothingToDo                    // no volume of the guest lies on a virtual disk of the host
 	ErrWriter                         // a writer in the guest failed; see WriterError
+	ErrFrozen                         // the file system is frozen already
+	ErrNotFrozen                      // the file system is not frozen
+	ErrNotFreezable                   // the file system is none that can be frozen
 	reasonCount
 )
 
@@ -71,6 +74,9 @@ var reasonText = [reasonCount]string{
 	ErrAborted:      "aborted by the host",
 	ErrNothingToDo:  "no volume to back up",
 	ErrWriter:       "a writer failed",
+	ErrFrozen:       "frozen already",
+	ErrNotFrozen:    "not frozen",
+	ErrNotFreezable: "the file system cannot be frozen",
 }
 
 // Error prints the reason in words.

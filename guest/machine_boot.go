@@ -111,11 +111,12 @@ func (m *Machine) mount() error {
 		}
 		m.layouts = append(m.layouts, l)
 	}
+	rank := 0
 	for _, v := range Volumes(m.layouts...) {
 		d := newDrive(m.actor, v, volumeID(m.layouts[v.Disk], v), m.config.Disks[v.Disk].Disk)
 		m.drives = append(m.drives, d)
-		if v.Letter == 'C' || v.System && m.boot == nil { // no letters in a Linux
-			m.boot = d
+		if r := v.bootRank(); r > rank {
+			m.boot, rank = d, r
 		}
 	}
 	if m.boot == nil {
@@ -130,6 +131,20 @@ func (m *Machine) mount() error {
 		d.rules.ReFS = s.OS.ReFS()
 	}
 	return nil
+}
+
+// bootRank says how good a claim the volume has to be the one with the system.
+// In a Linux the root has no letter, and another volume may be C: instead.
+func (v Volume) bootRank() int {
+	switch {
+	case v.System && v.Letter == 'C':
+		return 3
+	case v.System:
+		return 2
+	case v.Letter == 'C':
+		return 1
+	}
+	return 0
 }
 
 // volumeID makes the GUID of a volume from the identity of its disk and its

@@ -9,10 +9,6 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// PointFreeze is where a Linux daemon may fail to freeze a file system, asked
-// for the volume: on=h1/web01/guest/disk0.1
-const PointFreeze sim.Point = "guest/fsfreeze"
-
 // A daemon is the backup service of a Linux: it freezes the file systems, has
 // the disks kept and thaws. There are no writers and nothing is recovered, so
 // its copies are consistent for the file systems alone (hv_vss_daemon).
@@ -35,12 +31,12 @@ func (d *daemon) Release(ctx context.Context, s *Snapshot) error {
 // An fsFreeze is one backup by a daemon.
 type fsFreeze struct {
 	machine *Machine
-	frozen  []*Drive
+	frozen  []*Drive // asked to freeze, those that were frozen already as well
 	result  *Snapshot
 }
 
 // run freezes one mount after the other, the root last, keeps the disks, and
-// thaws.
+// thaws. What the kernel cannot freeze is kept as it is at that instant.
 func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 	m := f.machine
 	drives := m.backupDrives()
@@ -49,18 +45,35 @@ func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 	}
 	slices.SortStableFunc(drives, func(a, b *Drive) int { return f.order(a) - f.order(b) })
 	for _, d := range drives {
-		if err := sim.AtOn(ctx, PointFreeze, d.path); err != nil {
+		if err := f.freeze(ctx, d); err != nil {
 			return nil, err
 		}
-		d.freeze()
-		f.frozen = append(f.frozen, d)
-		m.actor.Emit("guest/fsfreeze", "", sim.S("volume", d.volume.Name()))
 	}
 	if err := f.keep(ctx, drives); err != nil {
 		return nil, err
 	}
 	f.thaw()
 	return f.result, nil
+}
+
+// freeze freezes one mount. One that is frozen already, by an administrator or
+// because it is mounted twice, is no failure.
+func (f *fsFreeze) freeze(ctx context.Context, d *Drive) error {
+	volume := sim.S("volume", d.volume.Name())
+	if !d.volume.FileSystem.freezable() {
+		f.machine.actor.Emit("guest/fsfreeze-skip", "", volume, sim.S("holds", d.volume.FileSystem.Kind.String()))
+		return nil
+	}
+	switch err := d.fifreeze(ctx); {
+	case err == nil:
+		f.machine.actor.Emit("guest/fsfreeze", "", volume)
+	case errors.Is(err, ErrFrozen):
+		f.machine.actor.Emit("guest/fsfreeze-busy", "", volume)
+	default:
+		return err
+	}
+	f.frozen = append(f.frozen, d)
+	return nil
 }
 
 func (f *fsFreeze) order(d *Drive) int {
@@ -86,10 +99,12 @@ func (f *fsFreeze) keep(ctx context.Context, drives []*Drive) error {
 	return nil
 }
 
+// thaw lets every mount go on. One that is thawed already is no failure.
 func (f *fsFreeze) thaw() {
 	for _, d := range f.frozen {
-		d.Release()
-		f.machine.actor.Emit("guest/fsthaw", "", sim.S("volume", d.volume.Name()))
+		if d.Thaw() == nil {
+			f.machine.actor.Emit("guest/fsthaw", "", sim.S("volume", d.volume.Name()))
+		}
 	}
 	f.frozen = nil
 }

@@ -1,0 +1,172 @@
+package guest_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// volumesOf lists the volumes that events of a kind name, in order.
+func volumesOf(tr sim.Trace, kind string) []string {
+	var list []string
+	for _, e := range tr.Select(kind) {
+		list = append(list, e.Get("volume"))
+	}
+	return list
+}
+
+// addVolume adds a disk with one volume of a kind that needs room.
+func (b *rig) addVolume(signature uint32, kind guest.FileSystemKind) {
+	b.t.Helper()
+	d := guest.NewDisk(disk.NewMemory(320 << 20))
+	fs := guest.FileSystem{Kind: kind}
+	if kind >= guest.Ext2 {
+		fs.UUID = guid.GUID{byte(signature)}
+	} else if kind != guest.NoFileSystem {
+		fs.Serial = uint64(signature)
+	}
+	b.must(guest.Format(d, guest.DiskSpec{Scheme: guest.MBR, Signature: signature, Partitions: []guest.PartitionSpec{{FileSystem: fs}}}))
+	b.Disks = append(b.Disks, guest.Attachment{Disk: d})
+}
+
+// overlay writes what makes a raw volume one of a kind that guest.Format does
+// not make.
+func (b *rig) overlay(kind guest.FileSystemKind) {
+	b.t.Helper()
+	v := b.volume(len(b.Disks) - 1)
+	write := func(off int64, p string) {
+		_, err := v.WriteAt([]byte(p), off)
+		b.must(err)
+	}
+	switch kind {
+	case guest.XFS:
+		write(0, "XFSB\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00\x04\x00") // 1024 blocks of 4 KiB
+	case guest.Btrfs:
+		write(64<<10+64, "_BHRfS_M")
+		write(64<<10+112, "\x00\x00\x40\x00\x00\x00\x00\x00") // 4 MiB
+		write(64<<10+144, "\x00\x10\x00\x00")
+	case guest.LinuxSwap:
+		write(4096-10, "SWAPSPACE2")
+		write(1028, "\xFF\x03\x00\x00") // the last page is 1023
+	}
+}
+
+// The daemon freezes what the kernel can freeze and passes over the rest, which
+// is in the backup all the same.
+func TestLinuxFileSystems(t *testing.T) {
+	b := newEmptyRig(t)
+	b.addVolume(1, guest.Ext4)
+	kinds := []guest.FileSystemKind{guest.Ext2, guest.Ext3, guest.FAT32, guest.ReFS, guest.NoFileSystem}
+	for i, k := range kinds {
+		b.addVolume(uint32(i+2), k)
+	}
+	overlaid := []guest.FileSystemKind{guest.XFS, guest.Btrfs, guest.LinuxSwap}
+	for i, k := range overlaid {
+		b.addVolume(uint32(len(kinds)+i+2), guest.NoFileSystem)
+		b.overlay(k)
+	}
+	kinds = append(kinds, overlaid...)
+	b.install(&guest.System{OS: guest.Linux, ComputerName: "web01", Services: guest.IntegrationServices(guest.Linux, "3.1")})
+	m := b.boot()
+	for i, k := range kinds {
+		if got := m.Drives()[i+1].Volume().FileSystem.Kind; got != k {
+			t.Fatalf("disk %d holds %v, want %v", i+1, got, k)
+		}
+	}
+	s := b.snapshot(m)
+	if len(s.Copies) != 1+len(kinds) {
+		t.Errorf("%d copies of %d volumes", len(s.Copies), 1+len(kinds))
+	}
+	name := func(disks ...int) (list []string) {
+		for _, i := range disks {
+			list = append(list, m.Drives()[i].Volume().Name())
+		}
+		return list
+	}
+	tr := b.world.Trace()
+	if got := volumesOf(tr, "guest/fsfreeze"); !slices.Equal(got, name(1, 2, 6, 7, 0)) {
+		t.Errorf("frozen: %q", got)
+	}
+	if got := volumesOf(tr, "guest/fsfreeze-skip"); !slices.Equal(got, name(3, 4, 5, 8)) {
+		t.Errorf("skipped: %q", got)
+	}
+	if got := volumesOf(tr, "guest/fsthaw"); !slices.Equal(got, name(1, 2, 6, 7, 0)) {
+		t.Errorf("thawed: %q", got)
+	}
+	wantReason(t, m.Drives()[3].Freeze(t.Context()), guest.ErrNotFreezable)
+}
+
+// What an administrator has frozen does not fail the backup, and the daemon's
+// thaw ends it.
+func TestLinuxFrozenByTheAdministrator(t *testing.T) {
+	b := linuxRig(t)
+	m := b.boot()
+	d := m.Drives()[1]
+	wantReason(t, d.Thaw(), guest.ErrNotFrozen)
+	b.must(d.Freeze(t.Context()))
+	wantReason(t, d.Freeze(t.Context()), guest.ErrFrozen)
+	b.advance(time.Hour) // nothing ends it by itself
+	if !d.Held() {
+		t.Fatal("the freeze has ended by itself")
+	}
+	s := b.snapshot(m)
+	tr := b.world.Trace()
+	if got := volumesOf(tr, "guest/fsfreeze-busy"); !slices.Equal(got, []string{d.Volume().Name()}) {
+		t.Errorf("busy: %q", got)
+	}
+	if got := volumesOf(tr, "guest/fsfreeze"); len(got) != 2 || len(s.Copies) != 3 {
+		t.Errorf("frozen: %q; %d copies", got, len(s.Copies))
+	}
+	b.must(b.requestor(m).Release(t.Context(), s))
+	b.settled(m) // nothing is held
+}
+
+// Somebody thaws a file system before the daemon does: EINVAL is no failure.
+func TestLinuxThawedByTheAdministrator(t *testing.T) {
+	b := linuxRig(t, sim.Plan("guest/fsfreeze on=*disk0.1 delay=10s"))
+	m := b.boot()
+	r := b.requestor(m)
+	host := b.vm.Go("host", func(ctx context.Context) error {
+		_, err := r.Snapshot(ctx, guest.SnapshotOptions{})
+		return err
+	})
+	b.advance(5 * time.Second)
+	b.must(m.Drives()[1].Thaw())
+	b.must(b.world.Do(t.Context(), host.Wait))
+	if got := volumesOf(b.world.Trace(), "guest/fsthaw"); len(got) != 2 {
+		t.Errorf("thawed by the daemon: %q", got)
+	}
+}
+
+// Whatever ends a backup, everything that was frozen is thawed, and what was not
+// reached is never frozen. A freeze may take a quarter of an hour.
+func TestLinuxThawsOnEveryWayOut(t *testing.T) {
+	for _, plan := range []string{"guest/fsfreeze on=*disk2.1 err=0x8007001F", "guest/fsfreeze on=*disk2.1 hang",
+		"guest/fsfreeze on=*disk2.1 kill=."} {
+		b := linuxRig(t, sim.Plan(plan))
+		m := b.boot()
+		start := b.world.Now()
+		_, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
+		if err == nil {
+			t.Errorf("%s: no error", plan)
+		}
+		if took := b.world.Now() - start; plan == "guest/fsfreeze on=*disk2.1 hang" {
+			wantReason(t, err, guest.ErrTimeout)
+			if took != 15*time.Minute {
+				t.Errorf("the freeze was given up after %v", took)
+			}
+		}
+		tr := b.world.Trace()
+		frozen, thawed := volumesOf(tr, "guest/fsfreeze"), volumesOf(tr, "guest/fsthaw")
+		if want := []string{"disk 1 partition 1"}; !slices.Equal(frozen, want) || !slices.Equal(thawed, want) {
+			t.Errorf("%s: frozen %q, thawed %q", plan, frozen, thawed)
+		}
+		b.settled(m)
+	}
+}
