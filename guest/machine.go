@@ -64,6 +64,10 @@ type Config struct {
 	// speaks with: "6.0.6001.18016". Empty, it speaks with all.
 	OldestService string
 
+	// CurrentService is the version of the backup service that comes with the
+	// host. An older one in the guest is [StatusDegraded]. Empty, none is.
+	CurrentService string
+
 	// NewRequestor makes the machine's backup service instead of the one that
 	// comes with its operating system.
 	NewRequestor func(m *Machine) Requestor

@@ -32,8 +32,20 @@ func (m *Machine) Requestor() (Requestor, error) {
 	return nil, &Error{Op: "Requestor", On: m.path, Err: reason}
 }
 
+// BackupStatus is the state in which the host sees the machine's backup service
+// ("Msvm_VssComponent"). One that is older than [Config.CurrentService] is
+// [StatusDegraded], which does not keep it from backing up.
+func (m *Machine) BackupStatus() OperationalStatus {
+	_, err := m.Requestor()
+	if err == nil && older(m.system.Service(BackupService).Version, m.config.CurrentService) {
+		return StatusDegraded
+	}
+	return Status(err)
+}
+
 // Status is the state in which the host sees a backup service for which
-// [Machine.Requestor] returned err.
+// [Machine.Requestor] returned err. Whether one that works is degraded it cannot
+// tell; [Machine.BackupStatus] does.
 func Status(err error) OperationalStatus {
 	switch {
 	case err == nil:

@@ -92,6 +92,7 @@ type OperationalStatus int
 // The states of the backup service that a host tells apart.
 const (
 	StatusOK                OperationalStatus = 2
+	StatusDegraded          OperationalStatus = 3  // an older protocol, which still works
 	StatusProtocolMismatch  OperationalStatus = 7  // a non-recoverable error
 	StatusNoContact         OperationalStatus = 12 // never heard of it: not installed
 	StatusLostCommunication OperationalStatus = 13 // it does not run any more
@@ -102,6 +103,8 @@ func (s OperationalStatus) String() string {
 	switch s {
 	case StatusOK:
 		return "OK"
+	case StatusDegraded:
+		return "Degraded"
 	case StatusProtocolMismatch:
 		return "Protocol Mismatch"
 	case StatusNoContact:

@@ -1,0 +1,150 @@
+package guest_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/guest/ledger"
+	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/vss"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// The host sees the backup service in one of five states, and a degraded one
+// backs up.
+func TestBackupStatus(t *testing.T) {
+	for _, tt := range []struct {
+		change          func(s *guest.System)
+		oldest, current string
+		want            guest.OperationalStatus
+		word            string
+	}{
+		{want: guest.StatusOK, word: "OK"},
+		{current: "6.0.6001.18016", want: guest.StatusOK, word: "OK"},
+		{oldest: "6.0", current: "6.1", want: guest.StatusDegraded, word: "Degraded"},
+		{oldest: "6.1", current: "6.2", want: guest.StatusProtocolMismatch, word: "Protocol Mismatch"},
+		{change: func(s *guest.System) { s.Services = nil }, current: "6.1", want: guest.StatusNoContact, word: "No Contact"},
+		{change: func(s *guest.System) { s.Services[0].Start = guest.StartManual }, current: "6.1",
+			want: guest.StatusLostCommunication, word: "Lost Communication"},
+	} {
+		b := newRig(t)
+		s, err := guest.ReadSystem(b.volume(0))
+		b.must(err)
+		if tt.change != nil {
+			tt.change(s)
+		}
+		b.install(s)
+		b.OldestService, b.CurrentService = tt.oldest, tt.current
+		m := b.boot()
+		if got := m.BackupStatus(); got != tt.want || got.String() != tt.word {
+			t.Errorf("status %d %v, want %d %s", got, got, tt.want, tt.word)
+		}
+		if tt.want == guest.StatusOK || tt.want == guest.StatusDegraded {
+			b.snapshot(m)
+		}
+	}
+}
+
+// A guest with more volumes than there are letters is backed up whole, up to the
+// 64 volumes that a shadow copy set may have.
+func TestManyVolumes(t *testing.T) {
+	for _, n := range []int{40, 64, 64 + 1} {
+		b := newEmptyRig(t)
+		d := guest.NewDisk(disk.NewMemory(int64(n+4) << 20))
+		spec := guest.DiskSpec{Scheme: guest.GPT, GUID: guid.MustParse("11111111-2222-4333-8444-555555555555")}
+		for i := range n {
+			spec.Partitions = append(spec.Partitions, guest.PartitionSpec{Size: 1 << 20, FileSystem: guest.FileSystem{Kind: guest.NTFS, Serial: uint64(i + 1)}})
+		}
+		b.must(guest.Format(d, spec))
+		b.Disks = guest.Disks(d)
+		b.install(&guest.System{OS: guest.WindowsServer2008, ComputerName: "MANY",
+			Services: guest.IntegrationServices(guest.WindowsServer2008, "6.0.6001.18016")})
+		m := b.boot()
+		s, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
+		if n > 64 {
+			if !errors.Is(err, vss.ErrMaximumNumberOfVolumesReached) {
+				t.Errorf("%d volumes: %v", n, err)
+			}
+			b.settled(m)
+			continue
+		}
+		b.must(err)
+		names := map[string]bool{}
+		for _, c := range s.Copies {
+			names[c.Volume] = true
+		}
+		if len(s.Copies) != n || len(names) != n || !names["C:"] || !names["Z:"] || !names[fmt.Sprintf("disk 0 partition %d", n)] {
+			t.Errorf("%d volumes: copies of %v", n, names)
+		}
+	}
+}
+
+// writersRig has one ledger for each of these lists of arguments.
+func writersRig(t *testing.T, ledgers []map[string]string, opts ...sim.Option) *rig {
+	b := newRig(t, opts...)
+	s, err := guest.ReadSystem(b.volume(0))
+	b.must(err)
+	s.Programs = nil
+	for _, a := range ledgers {
+		s.Programs = append(s.Programs, guest.Program{Name: ledger.Name, Args: a})
+	}
+	b.install(s)
+	return b
+}
+
+// Writers in a guest freeze by their levels, front ends first, whatever the order
+// in which they started.
+func TestGuestWritersFreezeByLevel(t *testing.T) {
+	b := writersRig(t, []map[string]string{{"data": "C:", "level": "system"}, {"data": "D:", "level": "back-end"}, {"data": "E:", "level": "front-end"}})
+	m := b.boot()
+	b.advance(time.Second)
+	b.snapshot(m)
+	var frozen []string
+	for _, e := range b.world.Trace().Select("vss/freeze") {
+		frozen = append(frozen, e.Actor)
+	}
+	want := []string{"h1/sql01/guest/ledger%233", "h1/sql01/guest/ledger%232", "h1/sql01/guest/ledger"}
+	if !slices.Equal(frozen, want) {
+		t.Errorf("frozen in the order %q, want %q", frozen, want)
+	}
+}
+
+// A writer may take as long for its freeze as the window between Freeze and Thaw
+// allows. One that takes longer, hangs or refuses fails the backup and leaves no
+// other writer frozen.
+func TestGuestWritersThatAreSlow(t *testing.T) {
+	for _, tt := range []struct {
+		plan string
+		code vss.HRESULT // 0: the backup succeeds
+	}{
+		{"vss/freeze on=*ledger delay=50s", 0},
+		{"vss/freeze on=*ledger delay=61s", vss.ErrWriterErrorTimeout},
+		{"vss/freeze on=*ledger hang", vss.ErrWriterErrorTimeout},
+		{"vss/freeze on=*ledger err=0x800423F3", vss.ErrWriterErrorRetryable},
+	} {
+		b := writersRig(t, []map[string]string{{"data": "D:", "level": "back-end"}, {"data": "E:", "level": "front-end"}}, sim.Plan(tt.plan))
+		m := b.boot()
+		b.advance(time.Second)
+		_, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
+		if tt.code == 0 {
+			b.must(err)
+			continue
+		}
+		wantReason(t, err, guest.ErrWriter)
+		var w *guest.WriterError
+		if !errors.As(err, &w) || w.Failure.Code != tt.code {
+			t.Errorf("%s: %v", tt.plan, err)
+		}
+		b.settled(m)
+		_, before := ledger.Check(b.volume(2), b.volume(2))
+		b.advance(time.Second)
+		if _, after := ledger.Check(b.volume(2), b.volume(2)); after.Last <= before.Last {
+			t.Errorf("%s: the other ledger is frozen", tt.plan)
+		}
+	}
+}
