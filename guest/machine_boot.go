@@ -165,6 +165,7 @@ func (m *Machine) startVSS() error {
 	if c.Machine == "" {
 		c.Machine = m.system.ComputerName
 	}
+	c.ReFS = c.ReFS || m.system.OS.ReFS()
 	m.service = vss.NewService(m.actor.Child("vss"), c)
 	for _, d := range m.drives {
 		if err := m.service.AddVolume(d); err != nil {

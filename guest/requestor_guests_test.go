@@ -148,3 +148,26 @@ func TestGuestWritersThatAreSlow(t *testing.T) {
 		}
 	}
 }
+
+// A volume with ReFS is in the backup from the system on that mounts it.
+func TestReFSByOperatingSystem(t *testing.T) {
+	for os, supported := range map[guest.OS]bool{guest.WindowsServer2008R2: false, guest.WindowsServer2012: true} {
+		b := newEmptyRig(t)
+		b.addDisk(1, guest.NTFS)
+		b.addDisk(2, guest.ReFS)
+		b.install(&guest.System{OS: os, ComputerName: "REFS", Services: guest.IntegrationServices(os, "6.3")})
+		m := b.boot()
+		s, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
+		if !supported {
+			if !errors.Is(err, vss.ErrVolumeNotSupported) {
+				t.Errorf("%s: %v", os, err)
+			}
+			b.settled(m)
+			continue
+		}
+		b.must(err)
+		if len(s.Copies) != 2 {
+			t.Errorf("%s: copies of %v", os, s.Copies)
+		}
+	}
+}

@@ -24,6 +24,10 @@ type ServiceConfig struct {
 	// documentation can be read either way.
 	VetoFailsSet bool
 
+	// ReFS makes the system provider take ReFS volumes for persistent copies, as
+	// from Windows Server 2012 on.
+	ReFS bool
+
 	// CheckSelectability makes AddComponent refuse a component that only comes
 	// with a selectable ancestor. The documentation calls the result of adding
 	// one undefined.

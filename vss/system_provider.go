@@ -36,15 +36,17 @@ const (
 	stepPreFinal
 )
 
-// IsVolumeSupported takes NTFS volumes, and for copies that do not persist any
-// volume as long as the machine has an NTFS volume for the differences. It makes
-// neither mirrors nor transportable copies.
+// IsVolumeSupported takes NTFS volumes, with [ServiceConfig.ReFS] those of ReFS
+// too, and for copies that do not persist any volume as long as the machine has
+// an NTFS volume for the differences. It makes neither mirrors nor transportable
+// copies.
 func (p *systemProvider) IsVolumeSupported(_ context.Context, v Volume, c SnapshotContext) (bool, error) {
 	if c.Attributes()&(AttrPlex|AttrTransportable) != 0 {
 		return false, nil
 	}
 	if c.Persistent() {
-		return v.FileSystem() == "NTFS", nil
+		fs := v.FileSystem()
+		return fs == "NTFS" || fs == "ReFS" && p.service.config.ReFS, nil
 	}
 	return slices.ContainsFunc(p.service.volumes, func(o Volume) bool { return o.FileSystem() == "NTFS" }), nil
 }
