@@ -1,0 +1,153 @@
+package hyperv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/vss/sim"
+)
+
+// secondDisk adds a VHD divided in this way.
+func secondDisk(size int64, spec guest.DiskSpec) mod {
+	return func(c *hyperv.VMConfig) {
+		d := vhdOf(c.Root + `\second.vhd`)
+		d.Size, d.Format = size, &spec
+		c.Disks = append(c.Disks, d)
+	}
+}
+
+// What the disks of a guest hold decides the method, whatever the guest would say
+// of itself.
+func TestDisksOfAGuestDecide(t *testing.T) {
+	of := func(kind guest.FileSystemKind) guest.PartitionSpec {
+		return guest.PartitionSpec{FileSystem: guest.FileSystem{Kind: kind}}
+	}
+	efi := of(guest.FAT32)
+	efi.Role, efi.Size = guest.RoleEFI, 40*mib
+	for name, tt := range map[string]struct {
+		os    guest.OS
+		rules guest.Rules
+		spec  guest.DiskSpec
+		why   []hyperv.ReasonCode
+	}{
+		"EFI system partition": {spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{efi, of(guest.NTFS)}}},
+		"MBR of the Logical Disk Manager": {spec: guest.DiskSpec{Scheme: guest.MBR, Partitions: []guest.PartitionSpec{{Role: guest.RoleDynamic}}},
+			why: []hyperv.ReasonCode{hyperv.ReasonDynamicDisk}},
+		"GPT of the Logical Disk Manager": {spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{{Role: guest.RoleDynamic}}},
+			why: []hyperv.ReasonCode{hyperv.ReasonDynamicDisk}},
+		"exFAT": {spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{of(guest.ExFAT)}},
+			why: []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
+		"not formatted": {spec: guest.DiskSpec{Scheme: guest.MBR, Partitions: []guest.PartitionSpec{of(guest.NoFileSystem)}},
+			why: []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
+		"ext4": {spec: guest.DiskSpec{Scheme: guest.MBR, Partitions: []guest.PartitionSpec{of(guest.Ext4)}},
+			why: []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
+		"ReFS": {os: guest.WindowsServer2012, spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{of(guest.ReFS)}},
+			why: []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
+		"ReFS on a host that allows it": {os: guest.WindowsServer2012, rules: guest.Rules{ReFS: true},
+			spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{of(guest.ReFS)}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{Disks: tt.rules}})
+			mods := []func(*hyperv.VMConfig){secondDisk(64*mib, tt.spec)}
+			if tt.os != "" {
+				mods = append(mods, system(tt.os))
+			}
+			method := hyperv.MethodChildSnapshot
+			if tt.why != nil {
+				method = hyperv.MethodSavedState
+			}
+			l.decides(l.running("db", mods...), method, tt.why...)
+			l.mustBackup()
+			l.settled()
+		})
+	}
+}
+
+// A Linux on ext4 is saved: its root cannot be snapshotted, and its daemon is
+// not asked.
+func TestLinuxGuestIsSaved(t *testing.T) {
+	l := newLab(t)
+	vm := l.running("web", system("Linux 2.6.32"), func(c *hyperv.VMConfig) { c.Disks[0].Format = layout(guest.Ext4) })
+	l.decides(vm, hyperv.MethodSavedState, hyperv.ReasonFileSystem)
+	l.mustBackup()
+	if vm.State() != hyperv.StateRunning {
+		t.Errorf("it is %v after the backup", vm.State())
+	}
+	if n := len(l.events(func(e sim.Event) bool { return e.Kind == "guest/fsfreeze" })); n != 0 {
+		t.Errorf("%d file systems were frozen", n)
+	}
+	if n := len(l.events(func(e sim.Event) bool { return e.Kind == "guest/resume" })); n != 1 {
+		t.Errorf("it was resumed %d times", n)
+	}
+	l.settled()
+}
+
+// All volumes of a guest that has more than there are letters are of one instant,
+// that of the snapshot inside.
+func TestGuestOfManyVolumes(t *testing.T) {
+	const n = 40
+	spec := guest.DiskSpec{Scheme: guest.GPT}
+	for range n {
+		spec.Partitions = append(spec.Partitions, guest.PartitionSpec{Size: mib, FileSystem: guest.FileSystem{Kind: guest.NTFS}})
+	}
+	l := newLab(t)
+	vm := l.running("db", secondDisk((n+4)*mib, spec))
+	l.decides(vm, hyperv.MethodChildSnapshot)
+	names := []string{"D:", "Z:", fmt.Sprintf("disk 1 partition %d", n)}
+	for _, v := range names {
+		l.write(vm, v, dataOff, 'b')
+	}
+	l.after = func(string, *guest.Snapshot) { // the guest goes on before the host's snapshot
+		for _, v := range names {
+			l.writeNow(vm, v, dataOff, 'a')
+		}
+	}
+	target := l.mustBackup()
+	second := l.diskIn(target, `D:\VMs\db\second.vhd`)
+	for _, v := range []int{0, 22, n - 1} {
+		if got := byteAt(t, volumeIn(t, second, v), dataOff); got != 'b' {
+			t.Errorf("volume %d of the backup has %q", v, got)
+		}
+	}
+	l.after = nil
+	l.settled()
+}
+
+// A machine does not migrate while a backup is at it, and does afterwards.
+func TestMigrationInABackup(t *testing.T) {
+	p := newPair(t, sim.Plan("vss/freeze on=h1/db/guest/ledger delay=20s"))
+	vm := p.running("db", onShared, withLedger(), onSwitch(p.lan))
+	p.advance(3 * time.Second)
+	var refused error
+	var done *sim.Proc
+	p.must(p.w.Do(t.Context(), func(context.Context) error {
+		done = p.w.Actor("administrator").Go("waits for the freeze", func(ctx context.Context) error {
+			for len(p.events(func(e sim.Event) bool { return e.Kind == "vss/freeze" && strings.HasPrefix(e.Actor, "h1/db/") })) == 0 {
+				if err := sim.Sleep(ctx, time.Second); err != nil {
+					return err
+				}
+			}
+			_, refused = vm.MigrateTo(ctx, p.h2)
+			return nil
+		})
+		return nil
+	}))
+	p.must(p.backupOn(p.h))
+	p.must(done.Wait(t.Context()))
+	if !errors.Is(refused, hyperv.ErrInUse) {
+		t.Errorf("the migration in the backup: %v", refused)
+	}
+	moved, err := vm.MigrateTo(t.Context(), p.h2)
+	p.must(err)
+	p.advance(3 * time.Second)
+	p.must(p.backupOn(p.h2))
+	if moved.State() != hyperv.StateRunning {
+		t.Errorf("it is %v on h2", moved.State())
+	}
+}
