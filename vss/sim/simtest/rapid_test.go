@@ -154,7 +154,7 @@ func TestFailuresAreToldApartByWhereTheyBegin(t *testing.T) {
 }
 
 func TestCheckReportsUnreachedFaults(t *testing.T) {
-	rapidFlags(t, map[string]string{"nofailfile": "true", "checks": "3"})
+	rapidFlags(t, map[string]string{"nofailfile": "true", "checks": "15"}) // a short run takes a fifth
 	for _, c := range []simtest.Config{{}, {AllowUnreached: true}} {
 		f := &fakeTB{TB: t}
 		said := f.run(func(t *fakeTB) {
@@ -167,6 +167,7 @@ func TestCheckReportsUnreachedFaults(t *testing.T) {
 }
 
 func TestCheckHoldsForACorrectProgram(t *testing.T) {
+	rapidFlags(t, map[string]string{"nofailfile": "true", "checks": "500"})
 	orders := make(map[string]bool)
 	simtest.Check(t, func(t *rapid.T, w *sim.World) {
 		n, order := 0, ""
