@@ -403,8 +403,8 @@ var providerTwins = []struct {
 
 // Every twin is caught, by the promise that it breaks.
 func TestProviderTwins(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a short run leaves the broken twins out")
+	if racing {
+		t.Skip("some of the broken twins are data races")
 	}
 	for _, m := range providerTwins {
 		t.Run(m.mistake, func(t *testing.T) {
@@ -497,8 +497,8 @@ var systemTwins = []struct {
 }
 
 func TestSystemProviderTwins(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a short run leaves the broken twins out")
+	if racing {
+		t.Skip("some of the broken twins are data races")
 	}
 	for _, m := range systemTwins {
 		t.Run(m.mistake, func(t *testing.T) {

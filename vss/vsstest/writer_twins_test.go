@@ -515,8 +515,8 @@ func patience(breaks string) time.Duration {
 
 // Every twin is caught, by the promise that it breaks.
 func TestJournalTwins(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a short run leaves the broken twins out")
+	if racing {
+		t.Skip("some of the broken twins are data races")
 	}
 	for _, m := range journalTwins {
 		t.Run(m.mistake, func(t *testing.T) {
@@ -604,8 +604,8 @@ var noteTwins = []struct {
 }
 
 func TestNoteTwins(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a short run leaves the broken twins out")
+	if racing {
+		t.Skip("some of the broken twins are data races")
 	}
 	for _, m := range noteTwins {
 		t.Run(m.mistake, func(t *testing.T) {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package vsstest_test
+
+const racing = false
