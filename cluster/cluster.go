@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -116,13 +115,6 @@ func (c *Cluster) Resource(name string) *Resource {
 		}
 	}
 	return nil
-}
-
-// dead tells whether the process of ctx was killed. It runs on to its next call,
-// and must change nothing by then.
-func dead(ctx context.Context) bool {
-	a := sim.Self(ctx)
-	return a != nil && a.Dead()
 }
 
 // An event number of the failover cluster in the system event log.

@@ -61,7 +61,7 @@ func (r *Resource) watch() {
 				is = pollAt(next, r.props.IsAlivePollInterval)
 				err = r.kind.IsAlive(ctx, n)
 			}
-			if err != nil && r.run == run && !dead(ctx) {
+			if err != nil && r.run == run && !sim.Dead(ctx) {
 				r.report(run, err)
 				return nil
 			}
@@ -93,7 +93,7 @@ func (r *Resource) report(run int, cause error) {
 			return nil
 		}
 		r.fail(ctx, cause)
-		if dead(ctx) {
+		if sim.Dead(ctx) {
 			return sim.ErrDead
 		}
 		return r.react(ctx, cause)
@@ -104,7 +104,7 @@ func (r *Resource) report(run int, cause error) {
 // caller has the group locked.
 func (r *Resource) react(ctx context.Context, cause error) error {
 	for r.state == ResourceFailed {
-		if dead(ctx) {
+		if sim.Dead(ctx) {
 			return sim.ErrDead
 		}
 		r.restarts = recent(r.restarts, sim.Now(ctx), r.props.RestartPeriod)

@@ -103,7 +103,7 @@ func (g *Group) migrate(ctx context.Context, to *Node) error {
 	defer func() { g.moving = false }()
 	err := m.Migrate(ctx, vms[0].id, to.host)
 	switch {
-	case dead(ctx):
+	case sim.Dead(ctx):
 		return sim.ErrDead
 	case err != nil:
 		return fails(err)

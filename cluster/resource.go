@@ -179,7 +179,7 @@ func (r *Resource) bringOnline(ctx context.Context) (failed *Resource, err error
 	}
 	err = r.work(ctx, "Online", PointOnline, r.kind.Online)
 	switch {
-	case dead(ctx):
+	case sim.Dead(ctx):
 		return r, sim.ErrDead
 	case err != nil:
 		r.fail(ctx, err)
@@ -206,13 +206,13 @@ func (r *Resource) takeOffline(ctx context.Context) error {
 		return &Error{Op: "Offline", On: r.name, Node: r.group.owner.name, Err: ErrInvalidState}
 	}
 	err := r.work(ctx, "Offline", PointOffline, r.kind.Offline)
-	if dead(ctx) {
+	if sim.Dead(ctx) {
 		return sim.ErrDead
 	}
 	if err != nil {
 		r.emit("cluster/terminate", "", sim.S("because", err.Error()))
 		r.kind.Terminate(ctx, r.group.owner)
-		if dead(ctx) {
+		if sim.Dead(ctx) {
 			return sim.ErrDead
 		}
 	}
@@ -258,7 +258,7 @@ func (r *Resource) Online(ctx context.Context) error {
 	return r.group.with(ctx, "Online", func(ctx context.Context) error {
 		r.wish()
 		failed, err := r.bringOnline(ctx)
-		if err != nil && !dead(ctx) && failed.state == ResourceFailed {
+		if err != nil && !sim.Dead(ctx) && failed.state == ResourceFailed {
 			_ = failed.react(ctx, err)
 		}
 		return err

@@ -204,7 +204,7 @@ func (t configType) Offline(ctx context.Context, n *Node) error {
 }
 
 func (t configType) Terminate(ctx context.Context, n *Node) {
-	if err := n.host.Unregister(ctx, t.vm.id); errors.Is(err, hyperv.ErrInvalidState) && !dead(ctx) {
+	if err := n.host.Unregister(ctx, t.vm.id); errors.Is(err, hyperv.ErrInvalidState) && !sim.Dead(ctx) {
 		_ = n.host.Stop(ctx, t.vm.id, TurnOff)
 		_ = n.host.Unregister(ctx, t.vm.id)
 	}
@@ -331,7 +331,7 @@ func (r *Resource) look(n *Node) {
 		if r.run != run {
 			return nil
 		}
-		if err := r.kind.IsAlive(ctx, n); err != nil && !dead(ctx) {
+		if err := r.kind.IsAlive(ctx, n); err != nil && !sim.Dead(ctx) {
 			r.report(run, err)
 		}
 		return nil

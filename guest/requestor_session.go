@@ -81,16 +81,10 @@ func (r *sessionRunner) run(ctx context.Context, o SnapshotOptions, work backup)
 			err = r.fail(fmt.Errorf("%w: %w", ErrNotRunning, err))
 		}
 	}
-	if !dead(ctx) {
+	if !sim.Dead(ctx) {
 		heard()
 	}
 	return nil, err
-}
-
-// dead tells whether the process of ctx was killed.
-func dead(ctx context.Context) bool {
-	a := sim.Self(ctx)
-	return a != nil && a.Dead()
 }
 
 // unlessHeard has the backup stopped, or what it made taken away, if the caller

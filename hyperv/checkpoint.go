@@ -101,7 +101,7 @@ func (vm *VM) atRest(ctx context.Context, op string, from State, do func() error
 			err = errors.Join(err, vm.goOnSaved(ctx, from))
 		}
 	}
-	if dead(ctx) {
+	if sim.Dead(ctx) {
 		return err // the host finds out what is left
 	}
 	done()

@@ -112,19 +112,12 @@ func (s *undoStack) unwindSession(ctx context.Context, m Management, session [16
 	return s.undo(ctx, m, s.of(session, undoLock, undoSaved, undoSnapshot, undoMount))
 }
 
-// dead tells whether the process of ctx was killed. It runs on to its next call;
-// what it finds out by then, such as that nobody answers it, means nothing.
-func dead(ctx context.Context) bool {
-	a := sim.Self(ctx)
-	return a != nil && a.Dead()
-}
-
 // undo works through entries, the latest first, even if ctx has ended. One whose
 // inverse fails stays on the stack with the reason; the others are undone all the
 // same. What failed is a [WriterError] for each. A process that was killed undoes
 // nothing.
 func (s *undoStack) undo(ctx context.Context, m Management, entries []*undoEntry) error {
-	if dead(ctx) {
+	if sim.Dead(ctx) {
 		return sim.ErrDead
 	}
 	ctx = context.WithoutCancel(ctx)

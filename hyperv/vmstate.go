@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // How long the worker process takes, between the two bounds. The figures are the
@@ -68,7 +70,7 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 	}
 	done := vm.actor.OnKill(vm.host.actor, "worker of "+vm.Name()+" lost", back)
 	err := vm.carryOut(ctx, r, from)
-	if dead(ctx) {
+	if sim.Dead(ctx) {
 		return err // the host finds out what is left
 	}
 	done()

@@ -226,7 +226,7 @@ func (w *Writer) save(ctx context.Context, s *writerSession, m *member) error {
 	e := w.host.undo.push(undoEntry{kind: undoSaved, session: s.id, vm: m.ID, name: m.Name(), to: m.prior, since: sim.Now(ctx)})
 	err := w.limited(ctx, "Save", m.Name(), func(ctx context.Context) error { return w.manage.Save(ctx, m.ID) })
 	switch {
-	case err == nil || dead(ctx):
+	case err == nil || sim.Dead(ctx):
 	case errors.Is(err, ErrTimeout):
 		e.late = true
 	default:

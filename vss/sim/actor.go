@@ -115,6 +115,13 @@ func Self(ctx context.Context) *Actor {
 	return nil
 }
 
+// Dead tells whether the process of ctx was killed. It runs on to its next call;
+// what it finds out by then, such as that nobody answers it, means nothing.
+func Dead(ctx context.Context) bool {
+	a := Self(ctx)
+	return a != nil && a.Dead()
+}
+
 // Find returns the living actor with the path, or nil.
 func (w *World) Find(path string) *Actor {
 	a := w.root
