@@ -44,6 +44,7 @@ type vmSpec struct {
 	ledger  bool
 	single  bool // there is no further disk
 	chain   int  // how many parents the first disk has
+	points  int  // how many checkpoints it has
 	writes  []writeSpec
 }
 
@@ -56,7 +57,7 @@ type writeSpec struct {
 
 func drawWorld(t *rapid.T) worldSpec {
 	return worldSpec{
-		vms:  rapid.SliceOfN(rapid.Custom(drawVM), 1, 4).Draw(t, "machines"),
+		vms:  rapid.SliceOfN(rapid.Custom(drawVM), 1, 6).Draw(t, "machines"),
 		seed: rapid.Uint64().Draw(t, "seed"),
 
 		deviate: rapid.Bool().Draw(t, "deviate"),
@@ -88,6 +89,7 @@ func drawVM(t *rapid.T) vmSpec {
 		away:    !mostly("near"),
 		ledger:  rapid.Bool().Draw(t, "ledger"),
 		chain:   rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3}).Draw(t, "parents"),
+		points:  rapid.SampledFrom([]int{0, 0, 0, 0, 1, 2}).Draw(t, "checkpoints"),
 	}
 	if !mostly("2008") {
 		v.os = guest.Windows2000Server
@@ -185,7 +187,7 @@ func (v vmSpec) build(ctx context.Context, w *world, name string) error {
 	}
 	vm, err := w.host.CreateVM(ctx, c)
 	if err != nil || v.state == hyperv.StateOff {
-		return err
+		return errors.Join(err, v.checkpoint(ctx, vm))
 	}
 	if err := vm.Start(ctx); err != nil {
 		return err
@@ -194,11 +196,24 @@ func (v vmSpec) build(ctx context.Context, w *world, name string) error {
 	if err := w.Advance(300 * time.Millisecond); err != nil {
 		return err
 	}
+	if err := v.checkpoint(ctx, vm); err != nil {
+		return err
+	}
 	switch v.state {
 	case hyperv.StatePaused:
 		return vm.Pause(ctx)
 	case hyperv.StateSaved:
 		return vm.Save(ctx)
+	}
+	return nil
+}
+
+// checkpoint makes the checkpoints of a machine, as it is now.
+func (v vmSpec) checkpoint(ctx context.Context, vm *hyperv.VM) error {
+	for i := range v.points {
+		if _, err := vm.Checkpoint(ctx, fmt.Sprintf("checkpoint %d", i)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -257,64 +272,102 @@ func (w *world) as(ctx context.Context, name string, fn func(ctx context.Context
 }
 
 // TestRandomWorlds: whatever the machines, the writes, the order of events and
-// the fault, a backup ends with something that restores to the bytes the document
-// promises, or with a typed failure and a clean host; and the next one succeeds.
+// the faults, and whoever dies when, a backup ends with something that restores to
+// the bytes the document promises, or with a typed failure and a clean host; and
+// the next one succeeds. So does a restore in which something goes wrong, when it
+// is done again.
 func TestRandomWorlds(t *testing.T) {
 	ctx := t.Context()
 	points := append(hyperv.FaultPoints(), requester.FaultPoints()...)
 	rapid.Check(t, func(t *rapid.T) {
 		spec := drawWorld(t)
-		clean := spec.run(ctx, t, nil)
-		faults := sim.SingleFaults(points, clean)
-		if len(faults) == 0 || rapid.IntRange(0, 3).Draw(t, "no fault") == 0 {
-			return
+		clean := spec.run(ctx, t, trouble{})
+		switch rapid.IntRange(0, 5).Draw(t, "trouble") {
+		case 0:
+		case 1:
+			spec.run(ctx, t, trouble{restore: drawFaults(t, points, clean.restore, []string{"restore", "h2", "h2/vss", "h2/vmms"})})
+		default:
+			spec.run(ctx, t, trouble{backup: drawFaults(t, points, clean.backup, spec.mortals())})
 		}
-		for i := range clean { // the power fails there
-			faults = append(faults, sim.Fault{Point: clean[i].Point, On: clean[i].On, Outcome: sim.Outcome{Kill: "h1"}})
-		}
-		n := rapid.IntRange(1, 2).Draw(t, "faults")
-		spec.run(ctx, t, rapid.SliceOfN(rapid.SampledFrom(faults), n, n).Draw(t, "fault"))
 	})
 }
 
-// run makes one backup in the world and judges it. It returns the fault points
-// that were reached on the way.
-func (s worldSpec) run(ctx context.Context, t *rapid.T, faults []sim.Fault) []sim.Hit {
+// Trouble is the faults of a backup, and those of the restore of a good one.
+type trouble struct {
+	backup, restore []sim.Fault
+}
+
+// drawFaults draws one fault or two of those that can happen at what was reached:
+// that it goes wrong, or that somebody dies there.
+func drawFaults(t *rapid.T, points []sim.FaultPoint, hits []sim.Hit, mortals []string) []sim.Fault {
+	wrong := sim.SingleFaults(points, hits)
+	fault := rapid.Custom(func(t *rapid.T) sim.Fault {
+		if rapid.IntRange(0, 2).Draw(t, "death") > 0 {
+			return rapid.SampledFrom(wrong).Draw(t, "fault")
+		}
+		hit := rapid.SampledFrom(hits).Draw(t, "at")
+		return sim.Fault{Point: hit.Point, On: hit.On, Outcome: sim.Outcome{Kill: rapid.SampledFrom(mortals).Draw(t, "who")}}
+	})
+	return rapid.SliceOfN(fault, 1, 2).Draw(t, "faults")
+}
+
+// mortals lists who can die in a backup: its program, the host, its services, each
+// machine's worker process, its guest and what runs in that.
+func (s worldSpec) mortals() []string {
+	out := []string{"backup", "h1", "h1/vmms", "h1/vss"}
+	for i := range s.vms {
+		vm := fmt.Sprintf("h1/vm%d", i)
+		out = append(out, vm, vm+"/guest", vm+"/guest/vmicvss", vm+"/guest/ledger", vm+"/guest/vss")
+	}
+	return out
+}
+
+// What a run has reached: fault points of the backup, and of its restore.
+type reached struct {
+	backup, restore []sim.Hit
+}
+
+// run makes one backup in the world and judges it.
+func (s worldSpec) run(ctx context.Context, t *rapid.T, bad trouble) reached {
 	w, err := s.build(ctx, s.order(t))
 	if err != nil {
 		t.Fatalf("building: %v", err)
 	}
 	defer func() { _ = w.Close() }()
-	before := len(w.Hits())
-	w.Inject(faults...)
-	err = w.backup(ctx)
-	hits := w.Hits()[min(before, len(w.Hits())):]
-	w.Heal()
+	var hits reached
 	defer func() {
 		if t.Failed() {
-			t.Logf("faults %v, backup: %v\n%s", faults, err, simtest.Report(w.World))
+			t.Logf("trouble %v, backup: %v\n%s", bad, err, simtest.Report(w.World))
 		}
 	}()
-	if err != nil && len(faults) == 0 {
+	hits.backup, err = w.suffer(bad.backup, func() error { return w.backup(ctx) })
+	if err != nil && len(bad.backup) == 0 {
 		t.Fatalf("a backup without faults fails: %v", err)
 	}
-	if err != nil {
-		w.mustBeTyped(t, err)
-	}
-	wait := time.Minute
-	if len(faults) > 0 {
-		wait = time.Hour // whatever was delayed
-	}
-	w.tidy(ctx, t, wait)
-	w.mustBeAsBefore(t, faults)
+	mustBeTyped(t, err)
+	w.tidy(ctx, t, bad.backup)
+	w.mustBeAsBefore(t, bad.backup)
 	if err == nil {
-		w.mustRestore(ctx, t)
+		hits.restore = w.mustRestore(ctx, t, bad.restore)
 	}
 	w.mustBackUpAgain(ctx, t)
 	return hits
 }
 
-func (w *world) mustBeTyped(t *rapid.T, err error) {
+// suffer does something while the faults are in force, and tells what it reached.
+func (w *world) suffer(faults []sim.Fault, do func() error) ([]sim.Hit, error) {
+	before := len(w.Hits())
+	w.Inject(faults...)
+	err := do()
+	hits := w.Hits()
+	w.Heal()
+	return hits[min(before, len(hits)):], err
+}
+
+func mustBeTyped(t *rapid.T, err error) {
+	if err == nil {
+		return
+	}
 	if _, ok := errors.AsType[*requester.Error](err); ok {
 		return
 	}
@@ -326,16 +379,36 @@ func (w *world) mustBeTyped(t *rapid.T, err error) {
 
 // tidy does what a fault may leave to an administrator: start the management
 // service, delete a shadow copy that could not be deleted.
-func (w *world) tidy(ctx context.Context, t *rapid.T, wait time.Duration) {
+func (w *world) tidy(ctx context.Context, t *rapid.T, faults []sim.Fault) {
+	wait := time.Minute
+	if len(faults) > 0 {
+		wait = time.Hour // whatever was delayed
+	}
 	if err := w.Advance(wait); err != nil {
 		t.Fatalf("going on: %v", err)
+	}
+	if w.host.VSS().Actor().Dead() { // only a restart brings it back
+		w.host.PowerOff()
 	}
 	if !w.host.Running() {
 		w.reboot(ctx, t)
 	}
+	if slices.ContainsFunc(faults, func(f sim.Fault) bool { return f.Point == vss.PointBackupShutdown }) {
+		// What the writer did not end then, it ends when its service starts again.
+		if err := w.host.StopManagement(ctx); err != nil {
+			t.Errorf("stopping the management service: %v", err)
+		}
+	}
 	if !w.host.ManagementRunning() {
 		if err := w.host.StartManagement(ctx); err != nil {
 			t.Errorf("starting the management service: %v", err)
+		}
+	}
+	for _, vm := range w.host.VMs() { // a guest needs a restart, too
+		if m := vm.Guest(); m != nil && m.VSS() != nil && m.VSS().Actor().Dead() {
+			if err := vm.Reset(ctx); err != nil {
+				t.Errorf("restarting %s: %v", vm.Name(), err)
+			}
 		}
 	}
 	for _, c := range w.host.VSS().Snapshots() {
@@ -390,8 +463,11 @@ func (w *world) mustBeAsBefore(t *rapid.T, faults []sim.Fault) {
 	for _, vm := range w.host.VMs() {
 		want := w.prior[vm.Name()]
 		died := false
-		for _, e := range w.Trace().Select("vm/state") {
-			died = died || e.Get("vm") == vm.Name() && e.Get("from") == "running" && e.Get("to") == "off"
+		for _, e := range w.Trace() {
+			if e.Kind == "host/boot" { // it was started after that
+				died = false
+			}
+			died = died || e.Kind == "vm/state" && e.Get("vm") == vm.Name() && e.Get("from") != "stopping" && e.Get("to") == "off"
 		}
 		if died && kills {
 			want = hyperv.StateOff
@@ -406,33 +482,56 @@ func (w *world) mustBeAsBefore(t *rapid.T, faults []sim.Fault) {
 }
 
 // mustRestore restores the backup's files on another host, in a world that gets
-// nothing else.
-func (w *world) mustRestore(ctx context.Context, t *rapid.T) {
-	other := sim.New()
+// nothing else. If the faults of that world make it fail, it succeeds without them.
+func (w *world) mustRestore(ctx context.Context, t *rapid.T, faults []sim.Fault) []sim.Hit {
+	other := &world{World: sim.New()}
 	defer func() { _ = other.Close() }()
-	h, err := hyperv.NewHost(other, hyperv.HostConfig{
+	var err error
+	other.host, err = hyperv.NewHost(other.World, hyperv.HostConfig{
 		Name: "h2", Volumes: hyperv.Volumes("C:", "D:"), Catalog: guest.Catalog{ledger.Name: ledger.New},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&requester.Restore{Service: h.VSS(), Source: w.target, Destination: h.Files()}).Run(ctx); err != nil {
+	hits, err := other.suffer(faults, func() error { return other.restore(ctx, w.target) })
+	if len(faults) > 0 {
+		mustBeTyped(t, err)
+		other.tidy(ctx, t, faults)
+		if err != nil {
+			err = other.restore(ctx, w.target)
+		}
+	}
+	if err != nil {
 		t.Errorf("restoring: %v", err)
 	}
-	for _, f := range w.oracle.Check(h) {
+	for _, f := range w.oracle.Check(other.host) {
 		if f.Err != nil {
 			t.Errorf("restored: %v", f)
 		}
 	}
-	for _, vm := range h.VMs() {
+	for _, vm := range other.host.VMs() {
 		if err := vm.Start(ctx); err != nil {
 			t.Errorf("restored: %s does not start: %v", vm.Name(), err)
 		}
 	}
-	for _, l := range hyperv.Audit(h) {
+	for _, l := range hyperv.Audit(other.host) {
 		t.Errorf("left over on the other host: %v", l)
 	}
+	return hits
 }
+
+// restore runs the requester as a program, as backup does.
+func (w *world) restore(ctx context.Context, source *requester.Memory) error {
+	return w.as(ctx, "restore", func(ctx context.Context) error {
+		report, err := (&requester.Restore{Service: w.host.VSS(), Source: source, Destination: w.host.Files()}).Run(ctx)
+		if err == nil && slices.ContainsFunc(report.Components, func(c requester.RestoredComponent) bool { return c.AsFiles }) {
+			err = &requester.Error{Phase: "restore", Err: errNoWriter}
+		}
+		return err
+	})
+}
+
+var errNoWriter = errors.New("restored as plain files: the machines are not registered")
 
 func (w *world) mustBackUpAgain(ctx context.Context, t *rapid.T) {
 	if err := w.oracle.Begin(w.host); err != nil {
@@ -446,5 +545,5 @@ func (w *world) mustBackUpAgain(ctx context.Context, t *rapid.T) {
 	for _, l := range hyperv.Audit(w.host) {
 		t.Errorf("left over after the next backup: %v", l)
 	}
-	w.mustRestore(ctx, t)
+	w.mustRestore(ctx, t, nil)
 }

@@ -79,8 +79,9 @@ type Report struct {
 // back.
 type RestoredComponent struct {
 	Component
-	Status vss.FileRestoreStatus
-	Err    error // why not all of them
+	Status  vss.FileRestoreStatus
+	Err     error // why not all of them
+	AsFiles bool  // no writer took part: it is not running, did not describe itself, or wants no part
 }
 
 // Run restores what is chosen. A component's files are all put back, or the

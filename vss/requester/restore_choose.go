@@ -107,7 +107,7 @@ func (j *restoreJob) chooseOf(m *vss.WriterMetadata, w *vss.WriterRecord, instan
 			return nil, phase("load", r.FullPath(), ErrNoMetadata)
 		}
 		it := &item{writer: m, excludes: excludes, instance: instance, typ: m.Schema.Effective(j.doc.BackupType), stored: r}
-		it.Component, it.Status = component(m, info, tree), vss.FilesNone
+		it.Component, it.Status, it.AsFiles = component(m, info, tree), vss.FilesNone, !it.takesPart()
 		j.choosePart(it, info)
 		items = append(items, it)
 	}

@@ -163,6 +163,11 @@ func TestPlainFiles(t *testing.T) {
 	if slices.Contains(never.heard, "PreRestore") {
 		t.Errorf("the writer hears %q", never.heard)
 	}
+	for _, c := range r.Components {
+		if alone := c.Writer == "never" || c.Writer == "db"; c.AsFiles != alone {
+			t.Errorf("%s of %s was restored as files: %t", c.FullPath(), c.Writer, c.AsFiles)
+		}
+	}
 	before := len(l.w.Trace())
 	l.mustRestore(func(r *requester.Restore) { r.Select = is("x") })
 	if got := calls(l.w.Trace()[before:]); got != "InitializeForRestore GatherWriterMetadata restore Release" {
