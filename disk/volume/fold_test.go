@@ -28,9 +28,16 @@ func TestCleanPathsStayAsTheyAre(t *testing.T) {
 			rapid.SampledFrom([]string{`\`, "/", ""}).Draw(t, "root") +
 			strings.Join(rapid.SliceOfN(element, 0, 4).Draw(t, "elements"), `\`)
 		drive, rest, err := Split(path)
-		d, elems, e := parse(path)
+		d, elems, e := parse(nil, path)
 		if (err == nil) != (e == nil) || err == nil && (drive != d || rest != `\`+strings.Join(elems, `\`)) {
 			t.Errorf("Split(%q) is %q, %q, %v; want %q, %q, %v", path, drive, rest, err, d, elems, e)
+		}
+		if d != "" {
+			elems = append([]string{d}, elems...)
+		}
+		name, err := Name(path)
+		if (err == nil) != (e == nil) || err == nil && name != nameOf(elems) {
+			t.Errorf("Name(%q) is %q, %v; want %q, %v", path, name, err, elems, e)
 		}
 	})
 }

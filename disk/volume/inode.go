@@ -132,8 +132,13 @@ func (v *Volume) within(id, dir inodeID) bool {
 
 // info describes an inode under the name by which it was reached.
 func (v *Volume) info(id inodeID, name string) *Info {
+	i := v.describe(id, name)
+	return &i
+}
+
+func (v *Volume) describe(id inodeID, name string) Info {
 	n := v.files.get(id)
-	i := &Info{
+	i := Info{
 		name: name, volume: v.id, id: id, attrs: n.attributes(),
 		allocated: n.allocated, created: n.created, modified: n.modified,
 	}

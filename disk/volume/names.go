@@ -15,6 +15,9 @@ func (v *Volume) Mkdir(path string) error { return v.do("Mkdir", path, true, v.m
 // that exists is fine.
 func (v *Volume) MkdirAll(path string) error {
 	return v.do("MkdirAll", path, true, func(elems []string) error {
+		if p, err := v.find(elems, true); err == nil && v.files.get(p.id).kind == isDir {
+			return nil
+		}
 		for i := range elems {
 			if err := v.mkdir(elems[:i+1]); err != nil && !errors.Is(err, ErrAlreadyExists) {
 				return err
@@ -89,7 +92,7 @@ func cleanTarget(target string) (string, error) {
 	if drive == "" && (strings.HasPrefix(target, `\\`) || strings.HasPrefix(target, `\??\`)) {
 		return target, nil
 	}
-	_, _, err := parse(target)
+	_, _, err := parse(nil, target)
 	return target, err
 }
 
@@ -197,7 +200,7 @@ func (v *Volume) removable(id inodeID) (err error) {
 // [ErrSharingViolation], and so do the directories above them, [ErrAccessDenied].
 func (v *Volume) Rename(old, new string) error {
 	return v.do("Rename", old, true, func(from []string) error {
-		to, err := parseLocal(new)
+		to, err := parseLocal(nil, new)
 		if err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func Split(path string) (drive, rest string, err error) {
 	if len(path) <= maxPath && isClean(rest) {
 		return drive, rest, nil
 	}
-	drive, elems, err := parse(path)
+	drive, elems, err := parse(nil, path)
 	if err != nil {
 		return "", "", fail("Split", path, err)
 	}
@@ -111,7 +111,10 @@ func Fold(s string) string { return strings.Map(upper, s) }
 // `D:\VMs\sql01` is "D/VMs/sql01". A path without a drive becomes the name in a
 // volume's own view: `\VMs` is "VMs", and the root is ".".
 func Name(path string) (string, error) {
-	drive, elems, err := parse(path)
+	if drive, rest := cutDrive(path); drive != "" && len(rest) > 1 && len(path) <= maxPath && isClean(rest) {
+		return nameOnDrive(drive, rest), nil
+	}
+	drive, elems, err := parse(nil, path)
 	if err != nil {
 		return "", fail("Name", path, err)
 	}
@@ -121,13 +124,25 @@ func Name(path string) (string, error) {
 	return nameOf(elems), nil
 }
 
+// nameOnDrive is the io/fs name of a clean path below the root of a drive.
+func nameOnDrive(drive, rest string) string {
+	b := make([]byte, 0, 128) // on the stack, as most names are short
+	b = append(append(b, drive...), rest...)
+	for i, c := range b {
+		if c == '\\' {
+			b[i] = '/'
+		}
+	}
+	return string(b)
+}
+
 // Path turns a name of a [Host] into the Windows path: "D/VMs" is `D:\VMs`.
 func Path(name string) (string, error) {
 	drive, rest, _ := strings.Cut(name, "/")
 	if !fs.ValidPath(name) || len(drive) != 1 || !isLetter(drive[0]) {
 		return "", failName("Path", name, ErrInvalidName)
 	}
-	if _, err := parseName(rest); rest != "" && err != nil {
+	if _, err := parseName(nil, rest); rest != "" && err != nil {
 		return "", failName("Path", name, err)
 	}
 	return strings.ToUpper(drive) + `:\` + strings.ReplaceAll(rest, "/", `\`), nil
@@ -160,15 +175,18 @@ func isClean(rest string) bool {
 }
 
 // parse takes a Windows path apart: the upper-case drive letter or "", and the
-// checked elements after "." and ".." are worked out; ".." stops at the root.
-func parse(path string) (drive string, elems []string, err error) {
+// checked elements after "." and ".." are worked out; ".." stops at the root. The
+// elements take the place of buf if there is room.
+func parse(buf []string, path string) (drive string, elems []string, err error) {
 	drive, rest := cutDrive(path)
 	network := drive == "" && len(rest) >= 2 && isSlash(rest[0]) && isSlash(rest[1])
 	relative := drive != "" && rest != "" && !isSlash(rest[0])
 	if network || relative {
 		return "", nil, ErrInvalidName
 	}
-	elems = make([]string, 0, 8)
+	if elems = buf[:0]; cap(elems) == 0 {
+		elems = make([]string, 0, 8)
+	}
 	for len(rest) > 0 {
 		var e string
 		i := 0
@@ -185,8 +203,8 @@ func parse(path string) (drive string, elems []string, err error) {
 }
 
 // parseLocal takes a path within a volume apart. It names no drive.
-func parseLocal(path string) ([]string, error) {
-	drive, elems, err := parse(path)
+func parseLocal(buf []string, path string) ([]string, error) {
+	drive, elems, err := parse(buf, path)
 	if drive != "" {
 		return nil, ErrInvalidName
 	}
@@ -205,19 +223,20 @@ func push(elems []string, e string) ([]string, error) {
 }
 
 // parseName takes an io/fs name apart. It has to be valid for io/fs and for
-// Windows.
-func parseName(name string) ([]string, error) {
+// Windows. The elements take the place of buf.
+func parseName(buf []string, name string) ([]string, error) {
 	if !fs.ValidPath(name) {
 		return nil, fs.ErrInvalid
 	}
 	if name == "." {
 		return nil, nil
 	}
-	elems := strings.Split(name, "/")
-	for _, e := range elems {
+	elems := buf[:0]
+	for e := range strings.SplitSeq(name, "/") {
 		if err := checkName(e); err != nil {
 			return nil, err
 		}
+		elems = append(elems, e)
 	}
 	return elems, checkLength(name)
 }

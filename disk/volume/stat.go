@@ -82,9 +82,11 @@ func (v *Volume) list(id inodeID) ([]*Info, error) {
 	if n.kind != isDir {
 		return nil, ErrDirectory
 	}
-	list := make([]*Info, 0, n.dir.len)
+	list, infos := make([]*Info, 0, n.dir.len), make([]Info, n.dir.len)
 	n.dir.all(func(x entry) bool {
-		list = append(list, v.info(x.id, x.name))
+		i := &infos[len(list)]
+		*i = v.describe(x.id, x.name)
+		list = append(list, i)
 		return true
 	})
 	return list, nil

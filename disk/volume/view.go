@@ -43,11 +43,7 @@ func (f *FS) Volume() *Volume { return f.v }
 
 // do runs a call on an io/fs name under the lock.
 func (f *FS) do(op, name string, write bool, call func(elems []string) error) error {
-	elems, err := parseName(name)
-	if err == nil {
-		err = f.v.locked(write, func() error { return call(elems) })
-	}
-	return failName(op, name, err)
+	return failName(op, name, f.v.parsed(parseName, name, write, call))
 }
 
 // Open opens a file for reading as it stands, as a *[File], or a directory.
@@ -185,7 +181,7 @@ func (f *FS) Remove(name string) error { return f.do("remove", name, true, f.v.r
 // Rename gives a file, a link or a directory another name, see [Volume.Rename].
 func (f *FS) Rename(old, new string) error {
 	return f.do("rename", old, true, func(from []string) error {
-		to, err := parseName(new)
+		to, err := parseName(nil, new)
 		if err != nil {
 			return err
 		}

@@ -53,8 +53,9 @@ type Volume struct {
 // therefore one lock.
 type family struct {
 	mu    sync.Mutex
-	epoch epoch   // given out most recently
-	inode inodeID // the same
+	epoch epoch    // given out most recently
+	inode inodeID  // the same
+	elems []string // room for the path of the present call
 }
 
 // A writers says who has a file open for writing.
@@ -183,11 +184,25 @@ func (v *Volume) busyBelow(dir inodeID) bool {
 
 // do runs a call on a Windows path under the lock.
 func (v *Volume) do(op, path string, write bool, call func(elems []string) error) error {
-	elems, err := parseLocal(path)
-	if err == nil {
-		err = v.locked(write, func() error { return call(elems) })
+	return fail(op, path, v.parsed(parseLocal, path, write, call))
+}
+
+// parsed runs a call on the elements of a path under the lock. They are the
+// family's for the time of the call: nobody keeps them.
+func (v *Volume) parsed(parse func(buf []string, path string) ([]string, error), path string, write bool, call func(elems []string) error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	elems, err := parse(v.elems, path)
+	if err != nil {
+		return err
 	}
-	return fail(op, path, err)
+	if cap(elems) > cap(v.elems) {
+		v.elems = elems
+	}
+	if err := v.usable(write); err != nil {
+		return err
+	}
+	return call(elems)
 }
 
 // locked runs a call under the lock.

@@ -68,7 +68,7 @@ func (v *Volume) step(elems []string, follow bool) (p place, rest []string, err 
 
 // redirect is the path behind a link: its target, and what followed the link.
 func redirect(target string, dir, after []string) ([]string, error) {
-	drive, elems, err := parse(target)
+	drive, elems, err := parse(nil, target)
 	if drive != "" || err != nil {
 		return nil, &Elsewhere{Path: Join(target, strings.Join(after, `\`))}
 	}
