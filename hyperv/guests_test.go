@@ -31,10 +31,10 @@ func TestDisksOfAGuestDecide(t *testing.T) {
 	efi := of(guest.FAT32)
 	efi.Role, efi.Size = guest.RoleEFI, 40*mib
 	for name, tt := range map[string]struct {
-		os    guest.OS
-		rules guest.Rules
-		spec  guest.DiskSpec
-		why   []hyperv.ReasonCode
+		os       guest.OS
+		ntfsOnly bool
+		spec     guest.DiskSpec
+		why      []hyperv.ReasonCode
 	}{
 		"EFI system partition": {spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{efi, of(guest.NTFS)}}},
 		"MBR of the Logical Disk Manager": {spec: guest.DiskSpec{Scheme: guest.MBR, Partitions: []guest.PartitionSpec{{Role: guest.RoleDynamic}}},
@@ -47,13 +47,17 @@ func TestDisksOfAGuestDecide(t *testing.T) {
 			why: []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
 		"ext4": {spec: guest.DiskSpec{Scheme: guest.MBR, Partitions: []guest.PartitionSpec{of(guest.Ext4)}},
 			why: []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
-		"ReFS": {os: guest.WindowsServer2012, spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{of(guest.ReFS)}},
-			why: []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
-		"ReFS on a host that allows it": {os: guest.WindowsServer2012, rules: guest.Rules{ReFS: true},
+		"ReFS in a system that does not know it": {os: guest.WindowsServer2008R2,
+			spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{of(guest.ReFS)}},
+			why:  []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
+		"ReFS in a system that mounts it": {os: guest.WindowsServer2012,
 			spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{of(guest.ReFS)}}},
+		"ReFS where NTFS alone counts": {os: guest.WindowsServer2012, ntfsOnly: true,
+			spec: guest.DiskSpec{Scheme: guest.GPT, Partitions: []guest.PartitionSpec{of(guest.ReFS)}},
+			why:  []hyperv.ReasonCode{hyperv.ReasonFileSystem}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{Disks: tt.rules}})
+			l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{Policy: hyperv.Policy{NTFSOnly: tt.ntfsOnly}}})
 			mods := []func(*hyperv.VMConfig){secondDisk(64*mib, tt.spec)}
 			if tt.os != "" {
 				mods = append(mods, system(tt.os))
@@ -67,6 +71,24 @@ func TestDisksOfAGuestDecide(t *testing.T) {
 			l.settled()
 		})
 	}
+}
+
+// Two machines of one host are judged by their own systems, and what the guest
+// wrote to ReFS at the time of its snapshot is what the backup has.
+func TestReFSIsJudgedByTheGuest(t *testing.T) {
+	l := newLab(t)
+	old := l.running("old", also("data.vhd", guest.ReFS))
+	l.decides(old, hyperv.MethodSavedState, hyperv.ReasonFileSystem)
+	vm := l.running("new", system(guest.WindowsServer2012), also("data.vhd", guest.ReFS))
+	l.decides(vm, hyperv.MethodChildSnapshot)
+	l.write(vm, "D:", dataOff, 'b')
+	l.after = func(string, *guest.Snapshot) { l.writeNow(vm, "D:", dataOff, 'a') }
+	target := l.mustBackup()
+	if got := byteAt(t, volumeIn(t, l.diskIn(target, `D:\VMs\new\data.vhd`), 0), dataOff); got != 'b' {
+		t.Errorf("the backup has %q", got)
+	}
+	l.after = nil
+	l.settled()
 }
 
 // A Linux on ext4 is saved: its root cannot be snapshotted, and its daemon is

@@ -25,6 +25,11 @@ type Policy struct {
 	// default it is refused.
 	SaveCritical bool
 
+	// NTFSOnly takes NTFS for the only file system of guests that can be
+	// snapshotted, as books about the time of Windows Server 2008 do; by default ReFS
+	// is one too where the guest's operating system mounts it.
+	NTFSOnly bool
+
 	// LateAutoRecovery notices only in PostSnapshot that the shadow copy of a machine
 	// cannot be rolled back, for its context forbids auto-recovery; by default that
 	// is refused in PrepareSnapshot.

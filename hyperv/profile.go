@@ -1,12 +1,8 @@
 package hyperv
 
-import "github.com/shadowsim/shadowsim/guest"
-
 // A Profile is a version of Windows Server as far as backup goes. The zero value
 // is W2008.
 type Profile struct {
-	// Disks says which of the guest's disks and volumes can be snapshotted.
-	Disks guest.Rules
 	// CopyBackup makes the requestor inside the child run a copy backup, which
 	// leaves logs alone, instead of a full one.
 	CopyBackup bool

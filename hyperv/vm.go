@@ -203,7 +203,8 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 		}
 		layouts, at = append(layouts, layout), append(at, i)
 	}
-	g.Disks = guest.Judge(vm.host.profile.Disks, layouts...)
+	rules := guest.Rules{ReFS: m.System().OS.ReFS() && !vm.host.profile.Policy.NTFSOnly}
+	g.Disks = guest.Judge(rules, layouts...)
 	for i := range g.Disks {
 		g.Disks[i].Disk = at[g.Disks[i].Disk]
 	}
