@@ -305,6 +305,29 @@ func TestRestoreToAnotherRoot(t *testing.T) {
 	}
 }
 
+// A machine that was deleted since, with all its files, comes back at another place.
+// So does one that this host never had.
+func TestRestoreElsewhereOfAMachineThatIsGone(t *testing.T) {
+	for _, method := range []mod{stopped, func(*hyperv.VMConfig) {}} {
+		l := newLab(t)
+		vm := l.running("db", method, also("data.vhd", guest.NTFS), withLedger("data=D:"))
+		how := vm.Decide()
+		target := l.mustBackup()
+		l.remove(vm)
+		other := newLab(t)
+		for _, l := range []*lab{l, other} {
+			l.mustRestore(target, moveTo(`C:\Moved`))
+			back := l.h.VM("db")
+			if paths := back.Configuration().VHDPaths(); back.ID() != vm.ID() || !slices.Equal(paths, []string{`C:\Moved\system.vhd`, `C:\Moved\data.vhd`}) {
+				t.Errorf("%v with %q", back, paths)
+			}
+			l.must(back.Start(l.ctx()))
+			l.decides(back, how.Method, codesOf(how)...)
+			l.settledNow()
+		}
+	}
+}
+
 // settledNow is settled for machines that were restored meanwhile.
 func (l *lab) settledNow() {
 	l.t.Helper()

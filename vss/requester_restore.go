@@ -165,7 +165,9 @@ func (b *BackupComponents) SetRestoreName(ctx context.Context, c ComponentChoice
 
 // AddNewTarget puts the files of a file set to another place. The writer must
 // have [SchemaNewTarget]; a file set that no component of the set has, word for
-// word, is [ErrObjectNotFound].
+// word, is [ErrObjectNotFound]. What the running writer does not describe any
+// more, such as a database that was dropped, is in the document alone, which names
+// no file sets: then every one is taken.
 func (b *BackupComponents) AddNewTarget(ctx context.Context, c ComponentChoice, m FileMapping) error {
 	const op = "AddNewTarget"
 	return b.edit(ctx, op, c, func(r *ComponentRecord) error {
@@ -180,11 +182,15 @@ func (b *BackupComponents) AddNewTarget(ctx context.Context, c ComponentChoice, 
 	}, SchemaNewTarget)
 }
 
-// declares tells whether a component or one below it has the file set.
+// declares tells whether a component or one below it has the file set, as far as
+// the running writer knows the component.
 func (b *BackupComponents) declares(c ComponentChoice, f FileSpec) bool {
 	x := b.writerOf(ComponentChoice{WriterID: c.WriterID})
 	if x == nil {
 		return false
+	}
+	if x.metadata.Component(c.ComponentKey) == nil {
+		return true
 	}
 	for i := range x.metadata.Components {
 		info := &x.metadata.Components[i]

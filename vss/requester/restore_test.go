@@ -248,6 +248,14 @@ func TestNewTarget(t *testing.T) {
 		t.Errorf("the writer hears %v", targets)
 	}
 
+	l.remove(`E:\new`)
+	x.parts = nil // dropped since: its file sets stand in the backup alone
+	l.mustRestore(elsewhere)
+	l.has(`E:\new\a`, "a", `E:\new\sub\b`, "b")
+	if len(targets) != 1 || targets[0].Destination != `E:\new\` {
+		t.Errorf("of what it does not describe any more the writer hears %v", targets)
+	}
+
 	l, _, _ = standard(t)
 	l.mustBackup()
 	_, err := l.restore(func(r *requester.Restore) {
