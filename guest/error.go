@@ -52,6 +52,7 @@ const (
 	ErrFrozen                         // the file system is frozen already
 	ErrNotFrozen                      // the file system is not frozen
 	ErrNotFreezable                   // the file system is none that can be frozen
+	ErrNoHotBackup                    // the operating system cannot be backed up while it runs
 	reasonCount
 )
 
@@ -77,6 +78,7 @@ var reasonText = [reasonCount]string{
 	ErrFrozen:       "frozen already",
 	ErrNotFrozen:    "not frozen",
 	ErrNotFreezable: "the file system cannot be frozen",
+	ErrNoHotBackup:  "the operating system cannot be backed up while it runs",
 }
 
 // Error prints the reason in words.

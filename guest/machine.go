@@ -100,6 +100,7 @@ type Machine struct {
 	paused    bool
 	pausedAt  time.Duration
 	stopping  bool // a save or a shutdown is under way
+	toldCold  bool // event 22 is in the log
 }
 
 // Actor is the actor of this run. Killing it is a power failure.

@@ -25,6 +25,13 @@ type Requestor interface {
 	Abort(ctx context.Context) error
 }
 
+// A HotBackuper is a [Requestor] that tells the host beforehand whether its
+// operating system can be backed up while it runs. The host takes it of others that
+// they can. One that wraps another has a method Unwrap that returns it.
+type HotBackuper interface {
+	HotBackup() bool
+}
+
 // DefaultTimeout is how long a guest may take for a Snapshot. The limit of the
 // real host is not published; its Linux counterpart allows this long.
 const DefaultTimeout = 15 * time.Minute

@@ -43,6 +43,35 @@ func (m *Machine) BackupStatus() OperationalStatus {
 	return Status(err)
 }
 
+// HotBackup tells whether the machine's backup service, if the host can talk to it,
+// can back the machine up while it runs. The first time that it cannot is event 22
+// of the guest's log ("Microsoft-Windows-Hyper-V-Guest-Drivers", IcSvc).
+func (m *Machine) HotBackup() bool {
+	r, err := m.Requestor()
+	if err != nil || canHotBackup(r) {
+		return true
+	}
+	if !m.toldCold {
+		m.toldCold = true
+		m.event(eventHotBackup, ErrNoHotBackup)
+	}
+	return false
+}
+
+func canHotBackup(r Requestor) bool {
+	for r != nil {
+		switch x := r.(type) {
+		case HotBackuper:
+			return x.HotBackup()
+		case interface{ Unwrap() Requestor }:
+			r = x.Unwrap()
+		default:
+			return true
+		}
+	}
+	return true
+}
+
 // Status is the state in which the host sees a backup service for which
 // [Machine.Requestor] returned err. Whether one that works is degraded it cannot
 // tell; [Machine.BackupStatus] does.

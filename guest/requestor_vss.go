@@ -61,7 +61,7 @@ func (b *windowsBackup) run(ctx context.Context) (*Snapshot, error) {
 // writers is asked after every phase.
 func (b *windowsBackup) sequence(ctx context.Context) (err error) {
 	if b.bc, err = b.machine.service.CreateBackupComponents(ctx); err != nil {
-		return b.event(1, err)
+		return b.event(eventInit, err)
 	}
 	for _, step := range []func(context.Context) error{
 		b.configure,
@@ -87,17 +87,17 @@ func (b *windowsBackup) sequence(ctx context.Context) (err error) {
 // recover (R36): the context carries no VSS_VOLSNAP_ATTR_NO_AUTORECOVERY.
 func (b *windowsBackup) configure(ctx context.Context) error {
 	if err := b.bc.InitializeForBackup(ctx, nil); err != nil {
-		return b.event(1, err)
+		return b.event(eventInit, err)
 	}
 	if err := b.bc.SetContext(ctx, vss.ContextAppRollback); err != nil {
-		return b.event(2, err)
+		return b.event(eventSetContext, err)
 	}
 	kind := vss.BackupFull
 	if b.options.Copy {
 		kind = vss.BackupCopy
 	}
 	if err := b.bc.SetBackupState(ctx, vss.BackupState{Type: kind}); err != nil {
-		return b.event(3, err)
+		return b.event(eventSetBackupState, err)
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (b *windowsBackup) checkWriters(ctx context.Context) error {
 			return err
 		}
 		if st.Code.Failed() {
-			return b.event(23, &WriterError{Writer: st.Name, State: st.State, Failure: st.WriterFailure})
+			return b.event(eventWriter, &WriterError{Writer: st.Name, State: st.State, Failure: st.WriterFailure})
 		}
 	}
 	return nil
@@ -222,11 +222,8 @@ func (b *windowsBackup) quiet(ctx context.Context) error {
 	return nil
 }
 
-// event writes a failure to the guest's event log with its number there.
-func (b *windowsBackup) event(id int, err error) error {
-	b.machine.actor.Emit("guest/event", "", sim.N("id", id), sim.S("error", err.Error()))
-	return err
-}
+// event writes a failure to the guest's event log.
+func (b *windowsBackup) event(id int, err error) error { return b.machine.event(id, err) }
 
 // A WriterError is the failure of a writer inside the guest. It is [ErrWriter].
 type WriterError struct {

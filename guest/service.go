@@ -82,6 +82,7 @@ func (m *Machine) register(ctx context.Context, s *System) error {
 func (s *System) clone() *System {
 	c := *s
 	c.Services = slices.Clone(s.Services)
+	c.ShadowStorage = slices.Clone(s.ShadowStorage)
 	return &c
 }
 

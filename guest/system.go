@@ -18,6 +18,8 @@ type System struct {
 	ComputerName string               `json:"computer"`
 	Services     []IntegrationService `json:"services,omitempty"`
 	Programs     []Program            `json:"programs,omitempty"`
+
+	ShadowStorage []ShadowStorage `json:"shadowStorage,omitempty"`
 }
 
 // An IntegrationService is one of the services through which host and guest
@@ -205,6 +207,11 @@ func (s *System) fault() string {
 			return fmt.Sprintf("service %q", v.Name)
 		}
 		seen[v.Name] = true
+	}
+	for i, v := range s.ShadowStorage {
+		if i >= maxStorage || !v.sound(s.ShadowStorage[:i]) {
+			return fmt.Sprintf("shadow storage of %q", v.Volume)
+		}
 	}
 	for _, p := range s.Programs {
 		if !p.sound() {

@@ -2,6 +2,7 @@ package hyperv
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/shadowsim/shadowsim/guest"
@@ -37,7 +38,7 @@ func (m Method) Caption(name string) string {
 }
 
 // A ReasonCode says which condition for the child VM snapshot method does not
-// hold.
+// hold, or what else is worth knowing about the backup of a machine.
 type ReasonCode string
 
 // The reason codes of the W2008 profile, in the order in which they are
@@ -53,9 +54,14 @@ const (
 	ReasonICNotInstalled   ReasonCode = "IC_NOT_INSTALLED"
 	ReasonICNotRunning     ReasonCode = "IC_NOT_RUNNING"
 	ReasonICProtocol       ReasonCode = "IC_PROTOCOL_MISMATCH"
+	ReasonICDegraded       ReasonCode = "IC_DEGRADED" // a note
+	ReasonHotBackup        ReasonCode = "HOT_BACKUP_UNSUPPORTED"
 	ReasonSnapshotLocation ReasonCode = "SNAPSHOT_LOCATION_OTHER_VOLUME"
 	ReasonDynamicDisk      ReasonCode = "GUEST_DYNAMIC_DISK"
 	ReasonFileSystem       ReasonCode = "GUEST_FS_NO_SNAPSHOT"
+	ReasonShadowStorage    ReasonCode = "GUEST_SHADOWSTORAGE_REDIRECTED"
+	ReasonPassThrough      ReasonCode = "PASSTHROUGH_PRESENT" // a note
+	ReasonISCSI            ReasonCode = "ISCSI_PRESENT"       // a note
 )
 
 // ReasonCodes lists the codes of the W2008 profile in their order, each with the
@@ -67,22 +73,28 @@ type ReasonDoc struct {
 	Code ReasonCode
 	Rule string // "R15"
 	Text string
+	Note bool // it does not keep the guest from being asked
 }
 
 var reasonDocs = [...]ReasonDoc{
-	{ReasonOff, "R15", "the machine is off: its files are copied as they are"},
-	{ReasonSaved, "R15", "the machine is saved already: its files are copied as they are"},
-	{ReasonPaused, "R15", "the machine is paused, not running"},
-	{ReasonTransition, "R15", "the machine is on its way from one state to another"},
-	{ReasonCritical, "R15", "the machine was stopped because its storage failed"},
-	{ReasonOSUnsupported, "R14", "there is no backup integration service for the guest's operating system"},
-	{ReasonICDisabled, "R11", "the backup integration service is not offered to the machine"},
-	{ReasonICNotInstalled, "R11", "the backup integration service is not installed in the guest"},
-	{ReasonICNotRunning, "R12", "the backup integration service does not run in the guest"},
-	{ReasonICProtocol, "R12", "the backup integration service speaks another protocol"},
-	{ReasonSnapshotLocation, "R16", "the snapshot file location is not on the volume of the machine's VHD files"},
-	{ReasonDynamicDisk, "R18", "the guest has a dynamic disk"},
-	{ReasonFileSystem, "R19", "a disk of the guest has a file system that cannot be snapshotted"},
+	{Code: ReasonOff, Rule: "R15", Text: "the machine is off: its files are copied as they are"},
+	{Code: ReasonSaved, Rule: "R15", Text: "the machine is saved already: its files are copied as they are"},
+	{Code: ReasonPaused, Rule: "R15", Text: "the machine is paused, not running"},
+	{Code: ReasonTransition, Rule: "R15", Text: "the machine is on its way from one state to another"},
+	{Code: ReasonCritical, Rule: "R15", Text: "the machine was stopped because its storage failed"},
+	{Code: ReasonOSUnsupported, Rule: "R14", Text: "there is no backup integration service for the guest's operating system"},
+	{Code: ReasonICDisabled, Rule: "R11", Text: "the backup integration service is not offered to the machine"},
+	{Code: ReasonICNotInstalled, Rule: "R11", Text: "the backup integration service is not installed in the guest"},
+	{Code: ReasonICNotRunning, Rule: "R12", Text: "the backup integration service does not run in the guest"},
+	{Code: ReasonICProtocol, Rule: "R12", Text: "the backup integration service speaks another protocol"},
+	{Code: ReasonICDegraded, Rule: "R12", Text: "the backup integration service is older than the host's, and works", Note: true},
+	{Code: ReasonHotBackup, Rule: "R9", Text: "the guest's operating system cannot be backed up while it runs"},
+	{Code: ReasonSnapshotLocation, Rule: "R16", Text: "the snapshot file location is not on the volume of the machine's VHD files"},
+	{Code: ReasonDynamicDisk, Rule: "R18", Text: "the guest has a dynamic disk"},
+	{Code: ReasonFileSystem, Rule: "R19", Text: "a disk of the guest has a file system that cannot be snapshotted"},
+	{Code: ReasonShadowStorage, Rule: "R33", Text: "the guest keeps the shadow copies of a volume on another one"},
+	{Code: ReasonPassThrough, Rule: "R39", Text: "a pass-through disk is not in the backup", Note: true},
+	{Code: ReasonISCSI, Rule: "R40", Text: "a disk that the guest's own iSCSI initiator connects to is not in the backup", Note: true},
 }
 
 // Rule is the requirement that a reason comes from: "R16".
@@ -109,10 +121,11 @@ func (r Reason) String() string {
 }
 
 // A Decision is the method for one machine and every condition that does not
-// hold. A machine backed up by child VM snapshot has no reasons.
+// hold. A machine backed up by child VM snapshot has no reasons, but may have notes.
 type Decision struct {
 	Method  Method
 	Reasons []Reason
+	Notes   []Reason // what does not bear on the method
 }
 
 func (d Decision) String() string {
@@ -126,9 +139,9 @@ func (d Decision) String() string {
 	return d.Method.String() + ": " + strings.Join(parts, ", ")
 }
 
-// Has tells whether the decision has the reason.
+// Has tells whether the decision has the reason, or the note.
 func (d Decision) Has(code ReasonCode) bool {
-	for _, r := range d.Reasons {
+	for _, r := range slices.Concat(d.Reasons, d.Notes) {
 		if r.Code == code {
 			return true
 		}
@@ -143,17 +156,22 @@ type Facts struct {
 	BackupOffered    bool     // the host offers the backup integration service
 	SnapshotLocation string   // of the machine: `D:\Snapshots`
 	DiskPaths        []string // of the VHD files: `D:\VMs\data.vhd`
+	PassThrough      []string // names of disks that are not in the backup
+	Initiators       []string // iSCSI targets of the guest, which are not either
 	Guest            *GuestFacts
 }
 
 // GuestFacts is what the guest and its disks tell.
 type GuestFacts struct {
-	System    string // operating system
-	Supported bool   // there is a backup integration service for it
-	Installed bool
-	Running   bool
-	Protocol  bool         // it speaks the host's protocol
-	Disks     []guest.Fact // about the disks that the host can see
+	System      string // operating system
+	Supported   bool   // there is a backup integration service for it
+	Installed   bool
+	Running     bool
+	Protocol    bool                  // it speaks the host's protocol
+	Degraded    bool                  // it is older than the host's own
+	NoHotBackup bool                  // it says that the system cannot be backed up while it runs
+	Disks       []guest.Fact          // about the disks that the host can see
+	Redirected  []guest.ShadowStorage // shadow copies of such disks that are kept on another volume
 }
 
 // Decide chooses the method from facts alone. All conditions are judged, not
@@ -182,6 +200,8 @@ func (p Profile) Decide(f Facts) Decision {
 	f.judgeService(add)
 	f.judgeLocation(add)
 	f.judgeDisks(add)
+	f.judgeStorage(add)
+	f.note(func(code ReasonCode, detail string) { d.Notes = append(d.Notes, Reason{code, detail}) })
 	if len(d.Reasons) == 0 {
 		d.Method = MethodChildSnapshot
 	}
@@ -204,6 +224,8 @@ func (f Facts) judgeService(add func(ReasonCode, string)) {
 		add(ReasonICNotRunning, "")
 	case !g.Protocol:
 		add(ReasonICProtocol, "")
+	case g.NoHotBackup:
+		add(ReasonHotBackup, g.System)
 	}
 }
 
@@ -231,5 +253,29 @@ func (f Facts) judgeDisks(add func(ReasonCode, string)) {
 		if x.Disqualifies() && x.Kind != guest.DynamicDisk {
 			add(ReasonFileSystem, x.String())
 		}
+	}
+}
+
+// judgeStorage refuses a guest whose shadow copies would not be where the volumes
+// are that they are copies of: each VHD is rolled back by itself.
+func (f Facts) judgeStorage(add func(ReasonCode, string)) {
+	if f.Guest == nil {
+		return
+	}
+	for _, s := range f.Guest.Redirected {
+		add(ReasonShadowStorage, s.String())
+	}
+}
+
+// note tells what is worth knowing, whatever the method.
+func (f Facts) note(add func(ReasonCode, string)) {
+	if g := f.Guest; g != nil && g.Supported && g.Installed && g.Running && g.Protocol && g.Degraded {
+		add(ReasonICDegraded, "")
+	}
+	for _, name := range f.PassThrough {
+		add(ReasonPassThrough, name)
+	}
+	for _, name := range f.Initiators {
+		add(ReasonISCSI, name)
 	}
 }

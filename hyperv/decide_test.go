@@ -23,12 +23,16 @@ var breaches = []breach{
 	{hyperv.ReasonICNotInstalled, func(f *hyperv.Facts) { f.Guest.Installed = false }},
 	{hyperv.ReasonICNotRunning, func(f *hyperv.Facts) { f.Guest.Running = false }},
 	{hyperv.ReasonICProtocol, func(f *hyperv.Facts) { f.Guest.Protocol = false }},
+	{hyperv.ReasonHotBackup, func(f *hyperv.Facts) { f.Guest.NoHotBackup = true }},
 	{hyperv.ReasonSnapshotLocation, func(f *hyperv.Facts) { f.SnapshotLocation = `C:\` }},
 	{hyperv.ReasonDynamicDisk, func(f *hyperv.Facts) {
 		f.Guest.Disks = append(f.Guest.Disks, guest.Fact{Kind: guest.DynamicDisk, Disk: 1})
 	}},
 	{hyperv.ReasonFileSystem, func(f *hyperv.Facts) {
 		f.Guest.Disks = append(f.Guest.Disks, guest.Fact{Kind: guest.IncapableVolume, Disk: 2, Partition: 1, FileSystem: guest.FileSystem{Kind: guest.FAT32}})
+	}},
+	{hyperv.ReasonShadowStorage, func(f *hyperv.Facts) {
+		f.Guest.Redirected = append(f.Guest.Redirected, guest.ShadowStorage{Volume: "C:", On: "D:"})
 	}},
 }
 
@@ -54,7 +58,7 @@ func TestEveryCombinationOfReasons(t *testing.T) {
 			}
 			b.do(&f)
 			switch b.code {
-			case hyperv.ReasonOSUnsupported, hyperv.ReasonICNotInstalled, hyperv.ReasonICNotRunning, hyperv.ReasonICProtocol:
+			case hyperv.ReasonOSUnsupported, hyperv.ReasonICNotInstalled, hyperv.ReasonICNotRunning, hyperv.ReasonICProtocol, hyperv.ReasonHotBackup:
 				if service {
 					continue
 				}
@@ -198,6 +202,35 @@ func TestReasonCodesAreDocumented(t *testing.T) {
 	docs[0].Text = ""
 	if hyperv.ReasonCodes()[0].Text == "" {
 		t.Error("the list is shared")
+	}
+}
+
+// Notes are told whatever the method, and do not bear on it.
+func TestNotes(t *testing.T) {
+	notes := func(d hyperv.Decision) (out []hyperv.ReasonCode) {
+		for _, n := range d.Notes {
+			out = append(out, n.Code)
+		}
+		return out
+	}
+	f := eligible()
+	f.PassThrough, f.Initiators, f.Guest.Degraded = []string{"lun0"}, []string{"iqn.test"}, true
+	all := []hyperv.ReasonCode{hyperv.ReasonICDegraded, hyperv.ReasonPassThrough, hyperv.ReasonISCSI}
+	if d := hyperv.W2008.Decide(f); d.Method != hyperv.MethodChildSnapshot || len(d.Reasons) != 0 || !slices.Equal(notes(d), all) || !d.Has(hyperv.ReasonISCSI) {
+		t.Errorf("%v, notes %v", d, d.Notes)
+	}
+	f.Guest.Running = false
+	if d := hyperv.W2008.Decide(f); d.Method != hyperv.MethodSavedState || !slices.Equal(notes(d), all[1:]) {
+		t.Errorf("a service that does not run: %v, notes %v", d, d.Notes)
+	}
+	f.State, f.Guest = hyperv.StateOff, nil
+	if d := hyperv.W2008.Decide(f); d.Method != hyperv.MethodOffline || !slices.Equal(notes(d), all[1:]) {
+		t.Errorf("off: %v, notes %v", d, d.Notes)
+	}
+	for _, doc := range hyperv.ReasonCodes() {
+		if doc.Note != slices.Contains(all, doc.Code) {
+			t.Errorf("%+v", doc)
+		}
 	}
 }
 

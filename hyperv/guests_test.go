@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,83 @@ func TestReFSIsJudgedByTheGuest(t *testing.T) {
 		t.Errorf("the backup has %q", got)
 	}
 	l.after = nil
+	l.settled()
+}
+
+// A backup service that is older than the host's works, and the trace says that it
+// is degraded.
+func TestDegradedService(t *testing.T) {
+	l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{CurrentService: "6.0.6001.18017"}})
+	l.decides(l.running("old"), hyperv.MethodChildSnapshot)
+	l.decides(l.running("new", func(c *hyperv.VMConfig) {
+		c.Guest.Services = guest.IntegrationServices(guest.WindowsServer2008, "6.0.6001.18017")
+	}), hyperv.MethodChildSnapshot)
+	l.mustBackup()
+	if e := l.event("hyperv/note"); e.Get("vm") != "old" || e.Get("code") != "IC_DEGRADED" || e.Rule != "R12" {
+		t.Errorf("%v", e)
+	}
+	l.settled()
+}
+
+// A coldRequestor says that its system cannot be backed up while it runs.
+type coldRequestor struct{ guest.Requestor }
+
+func (coldRequestor) HotBackup() bool { return false }
+
+// A wrappedRequestor hides what the one inside can do besides.
+type wrappedRequestor struct{ guest.Requestor }
+
+func (w wrappedRequestor) Unwrap() guest.Requestor { return w.Requestor }
+
+// A guest that cannot be backed up while it runs is saved, and nothing in it is
+// asked to prepare. Its log has event 22, once in each run.
+func TestHotBackupUnsupported(t *testing.T) {
+	l := newLabOf(t, hyperv.HostConfig{NewRequestor: func(m *guest.Machine) guest.Requestor {
+		if m.System().ComputerName == "COLD" {
+			return wrappedRequestor{coldRequestor{guest.DefaultRequestor(m)}}
+		}
+		return wrappedRequestor{guest.DefaultRequestor(m)}
+	}})
+	l.decides(l.running("warm"), hyperv.MethodChildSnapshot)
+	vm := l.running("cold", withLedger(), func(c *hyperv.VMConfig) { c.Guest.ComputerName = "COLD" })
+	l.decides(vm, hyperv.MethodSavedState, hyperv.ReasonHotBackup)
+	l.mustBackup()
+	l.event("hyperv/save", "vm=cold")
+	if list := l.events(inside("cold")); len(list) != 0 {
+		t.Errorf("writers inside are asked: %v", list)
+	}
+	var runs []string
+	for _, e := range l.w.Trace().Select("guest/event") {
+		if e.Get("id") == "22" {
+			runs = append(runs, e.Actor)
+		}
+	}
+	if !slices.Equal(runs, []string{"h1/cold/guest", "h1/cold/guest#2"}) {
+		t.Errorf("events 22 in %q", runs)
+	}
+	l.settled()
+}
+
+// A guest that keeps the shadow copies of a volume on another one is saved, also
+// after a restart, until it keeps them at home again. Of a volume that the backup
+// does not comprise it is of no account.
+func TestRedirectedShadowStorage(t *testing.T) {
+	l := newLab(t)
+	l.lun("lun0", false)
+	vm := l.running("db", also("data.vhd", guest.NTFS), withDisk(hyperv.DiskConfig{PassThrough: "lun0"}))
+	l.must(vm.Guest().SetShadowStorage(l.ctx(), "E:", "D:"))
+	l.decides(vm, hyperv.MethodChildSnapshot)
+	l.must(vm.Guest().SetShadowStorage(l.ctx(), "C:", `d:\`))
+	l.decides(vm, hyperv.MethodSavedState, hyperv.ReasonShadowStorage)
+	if d := vm.Decide().Reasons[0].Detail; d != "C: on D:" {
+		t.Errorf("the reason says %q", d)
+	}
+	l.must(vm.Reset(l.ctx()))
+	l.decides(vm, hyperv.MethodSavedState, hyperv.ReasonShadowStorage)
+	l.mustBackup()
+	l.must(vm.Guest().SetShadowStorage(l.ctx(), "C:", "C:"))
+	l.decides(vm, hyperv.MethodChildSnapshot)
+	l.mustBackup()
 	l.settled()
 }
 

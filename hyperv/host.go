@@ -20,6 +20,9 @@ type HostConfig struct {
 	// Catalog makes the programs that guests have installed.
 	Catalog guest.Catalog
 	Profile Profile
+	// NewRequestor makes the backup services of guests in place of the ones that
+	// belong to their operating systems, as [guest.Config] has it.
+	NewRequestor func(m *guest.Machine) guest.Requestor
 	// Manage wraps the management that the writer works with, to watch it or to
 	// put another in its place.
 	Manage func(Management) Management
@@ -44,14 +47,17 @@ func Volumes(letters ...string) []VolumeConfig {
 
 // A Host is a computer that runs Hyper-V.
 type Host struct {
-	world    *sim.World
-	actor    *sim.Actor
-	name     string
-	root     string
-	profile  Profile
-	catalog  guest.Catalog
-	manage   func(Management) Management
-	wrapped  Management // see managed
+	world   *sim.World
+	actor   *sim.Actor
+	name    string
+	root    string
+	profile Profile
+	catalog guest.Catalog
+	manage  func(Management) Management
+	wrapped Management // see managed
+
+	newRequestor func(*guest.Machine) guest.Requestor
+
 	volumes  []*hostVolume
 	switches []*Switch
 	vms      []*VM // in the order they were created or registered
@@ -77,8 +83,11 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 		profile: c.Profile,
 		catalog: c.Catalog,
 		manage:  c.Manage,
-		byID:    make(map[[16]byte]*VM),
-		luns:    make(map[string]guest.Disk),
+
+		newRequestor: c.NewRequestor,
+
+		byID: make(map[[16]byte]*VM),
+		luns: make(map[string]guest.Disk),
 	}
 	h.undo.host = h
 	if h.root == "" {

@@ -9,6 +9,9 @@ type Profile struct {
 	// OldestService is the oldest version of the backup service in guests that the
 	// host speaks with: "6.0.6001.18016". Empty, it speaks with all.
 	OldestService string
+	// CurrentService is the version of the backup service that comes with the host.
+	// An older one in a guest is degraded, and works all the same. Empty, none is.
+	CurrentService string
 	// Policy settles what the document leaves open.
 	Policy Policy
 }

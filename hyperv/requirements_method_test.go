@@ -85,6 +85,10 @@ func conditions(l *lab) map[hyperv.ReasonCode]mod {
 		hyperv.ReasonSnapshotLocation: snapshotsIn(`C:\Snapshots`),
 		hyperv.ReasonDynamicDisk:      func(c *hyperv.VMConfig) { withDisk(l.dynamic(c.Root + `\dynamic.vhd`))(c) },
 		hyperv.ReasonFileSystem:       also("fat.vhd", guest.FAT16),
+		hyperv.ReasonShadowStorage: func(c *hyperv.VMConfig) {
+			also("data.vhd", guest.NTFS)(c)
+			c.Guest.ShadowStorage = []guest.ShadowStorage{{Volume: "C:", On: "D:"}}
+		},
 	}
 }
 

@@ -139,6 +139,12 @@ func (vm *VM) facts(parents []string) Facts {
 		BackupOffered:    vm.config.BackupOffered,
 		SnapshotLocation: vm.config.SnapshotRoot,
 		DiskPaths:        append(vm.config.VHDPaths(), parents...),
+		Initiators:       vm.config.Initiators,
+	}
+	for _, d := range vm.config.Drives {
+		if d.Kind == DrivePassThrough {
+			f.PassThrough = append(f.PassThrough, d.Path)
+		}
 	}
 	if m := vm.Guest(); m != nil {
 		f.Guest = vm.guestFacts(m)
@@ -182,11 +188,14 @@ func (vm *VM) parents() []string {
 func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 	service := m.System().Service(guest.BackupService)
 	g := &GuestFacts{
-		System:    string(m.System().OS),
-		Supported: m.System().OS.Supports(guest.BackupService),
-		Installed: service.Installed,
-		Running:   service.Running,
-		Protocol:  true,
+		System:      string(m.System().OS),
+		Supported:   m.System().OS.Supports(guest.BackupService),
+		Installed:   service.Installed,
+		Running:     service.Running,
+		Protocol:    true,
+		Degraded:    m.BackupStatus() == guest.StatusDegraded,
+		NoHotBackup: !m.HotBackup(),
+		Redirected:  m.RedirectedStorage(),
 	}
 	if _, err := m.Requestor(); errors.Is(err, guest.ErrProtocol) {
 		g.Protocol = false

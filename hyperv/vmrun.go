@@ -225,10 +225,13 @@ func (vm *VM) die() {
 
 func (vm *VM) guestConfig() guest.Config {
 	c := guest.Config{
-		Parent:        vm.worker(),
-		Memory:        vm.config.MemoryMB << 20,
-		Catalog:       vm.host.catalog,
-		OldestService: vm.host.profile.OldestService,
+		Parent:       vm.worker(),
+		Memory:       vm.config.MemoryMB << 20,
+		Catalog:      vm.host.catalog,
+		NewRequestor: vm.host.newRequestor,
+
+		OldestService:  vm.host.profile.OldestService,
+		CurrentService: vm.host.profile.CurrentService,
 	}
 	for _, d := range vm.disks {
 		c.Disks = append(c.Disks, guest.Attachment{Disk: d.Disk, Kind: d.kind})

@@ -90,6 +90,9 @@ func (w *Writer) noteDecision(ctx context.Context, m *member) {
 	for _, r := range m.decision.Reasons {
 		sim.Emit(ctx, "hyperv/reason", r.Code.Rule(), vm, sim.S("code", string(r.Code)), sim.S("detail", r.Detail))
 	}
+	for _, n := range m.decision.Notes {
+		sim.Emit(ctx, "hyperv/note", n.Code.Rule(), vm, sim.S("code", string(n.Code)), sim.S("detail", n.Detail))
+	}
 	if told, ok := w.told[m.ID]; ok && told != m.decision.Method {
 		sim.Emit(ctx, "hyperv/method-changed", "", vm, sim.S("told", told.String()), sim.S("now", m.decision.Method.String()))
 	}
