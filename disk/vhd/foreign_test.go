@@ -102,6 +102,33 @@ func TestOldFooter(t *testing.T) {
 	}
 }
 
+// The size of a disk changes whatever its footer was, and a footer of 511 bytes
+// that is damaged has its copy as any other has.
+func TestOldFooterIsReplaced(t *testing.T) {
+	slack := append(append(bytes.Clone(smallFixed()[:4096]), make([]byte, 1024)...), smallFixed()[4096:]...)
+	for name, b := range map[string]fileBytes{"dynamic": small(), "fixed": smallFixed(), "fixed with slack": slack} {
+		want := reopen(t, &flat{b})
+		for _, grown := range []int64{0, 512, 8 << 10} {
+			f := &flat{bytes.Clone(b[:len(b)-1])}
+			im := must(vhd.OpenFile(f))
+			if err := im.Resize(int64(len(want)) + grown); err != nil {
+				t.Fatalf("%s by %d: %v", name, grown, err)
+			}
+			same(t, name, reopen(t, f), append(bytes.Clone(want), make([]byte, grown)...))
+		}
+	}
+	want := reopen(t, &flat{small()})
+	b := small()[:len(small())-1].spoil(-400)
+	im, err := vhd.Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "by the copy", content(t, im), want)
+	if len(im.Notes()) != 1 {
+		t.Errorf("notes %q", im.Notes())
+	}
+}
+
 // A fixed image may have more room before its footer than its disk needs.
 func TestFixedWithSlack(t *testing.T) {
 	b := smallFixed()

@@ -103,7 +103,7 @@ func (im *Image) findFooter() error {
 // recover takes the copy at the start for the footer that was lost.
 func (im *Image) recover(tail *tail, lost error) error {
 	var front [FooterSize]byte
-	if tail.size == FooterSize {
+	if im.src.Size() >= FooterSize {
 		if err := readFull(im.src, front[:], 0, "footer copy"); err != nil {
 			return err
 		}

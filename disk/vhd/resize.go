@@ -78,7 +78,7 @@ func (im *Image) growFixed(size int64) error {
 	}
 	f, raw := im.sized(size)
 	if end == old {
-		if _, err := im.writeFile(raw[:], old, "footer"); err != nil {
+		if err := im.putFooter(raw, old); err != nil {
 			return err
 		}
 		im.footer, im.rawFooter, im.size = f, raw, size
@@ -112,7 +112,7 @@ func orSync(im *Image, err error) error {
 // setSize writes the size to the footer and then to its copy.
 func (im *Image) setSize(size int64) error {
 	f, raw := im.sized(size)
-	if _, err := im.writeFile(raw[:], im.end, "footer"); err != nil {
+	if err := im.putFooter(raw, im.end); err != nil {
 		return err
 	}
 	im.footer, im.rawFooter, im.size = f, raw, size
@@ -257,6 +257,9 @@ func (im *Image) shrink(size int64) error {
 		if b < old && entry != absent {
 			im.table.set(b, absent)
 		}
+	}
+	if im.table.entry(n-1) != absent {
+		im.table.writable(n - 1) // a full bitmap is a shorter one now than in other forks
 	}
 	if old > n {
 		if err := im.writeTable(im.dyn.tableAt, n, old); err != nil {

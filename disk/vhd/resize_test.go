@@ -2,6 +2,7 @@ package vhd_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -261,4 +262,28 @@ func choices(n int) (all []func(i int) bool) {
 		all = append(all, func(i int) bool { return i < k }, func(i int) bool { return i != k })
 	}
 	return all
+}
+
+// A smaller disk needs less of a bitmap for a full block. A snapshot from before
+// still needs all of it.
+func TestSnapshotOfALargerDisk(t *testing.T) {
+	const block = 64 << 10
+	file := disk.NewMemory(0)
+	im := must(vhd.Create(file, vhd.Options{Size: block, BlockSize: block}))
+	must(im.WriteAt(pattern(1, 1000), 0))
+	h, _ := im.Header()
+	entry := make([]byte, 4)
+	must(file.ReadAt(entry, int64(h.TableOffset)))
+	bitmap := int64(binary.BigEndian.Uint32(entry)) * 512
+	must(file.WriteAt(make([]byte, 8), bitmap+8)) // denies the second half
+	must(file.WriteAt(pattern(9, 512), bitmap+512+block-512))
+
+	im = must(vhd.OpenFile(file))
+	snap := must(im.Snapshot())
+	want := content(t, snap)
+	if err := im.Resize(block / 2); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "smaller disk", content(t, im), want[:block/2])
+	same(t, "snapshot", content(t, snap), want)
 }

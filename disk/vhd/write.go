@@ -137,8 +137,9 @@ func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
 // moveFooter makes the file longer and writes the footer at end.
 func (im *Image) moveFooter(end int64) error { return im.putFooter(im.rawFooter, end) }
 
-// putFooter makes the file longer and writes a footer at end. If that fails the
-// file gets its old length back, if possible, and with it the old footer.
+// putFooter makes the file end behind a footer at end, which it writes; one of
+// 511 bytes that was there needs another byte for that. If it fails the file
+// gets its old length back, if possible, and with it the old footer.
 func (im *Image) putFooter(raw [FooterSize]byte, end int64) error {
 	old := im.file.Size()
 	if err := im.file.Resize(end + FooterSize); err != nil {
