@@ -61,6 +61,28 @@ func TestResizeAndCompact(t *testing.T) {
 	})
 }
 
+// What a block's bitmap was before compacting is nothing about the one that it
+// gets when it is written again.
+func TestBlockComesBackAfterCompact(t *testing.T) {
+	const block = 64 << 10
+	p := must(vhd.Create(disk.NewMemory(0), vhd.Options{Size: 4 * block, BlockSize: block, ID: [16]byte{1}}))
+	o := over(p)
+	o.BlockSize = block
+	file := disk.NewMemory(0)
+	c := must(vhd.Create(file, o))
+	must(c.WriteAt(pattern(1, block), 0))
+	must(c.WriteAt(make([]byte, block), 0))
+	before := file.Size()
+	if err := c.Compact(); err != nil || file.Size() >= before {
+		t.Fatalf("Compact: %v, from %d to %d bytes", err, before, file.Size())
+	}
+	must(c.WriteAt(pattern(2, 4096), 0))
+	must(c.WriteAt(pattern(3, 4096), 8192))
+	again := must(vhd.OpenFile(file))
+	must(0, again.SetParent(p, vhd.CheckID))
+	same(t, "the file", content(t, again), content(t, c))
+}
+
 func TestResizeRefuses(t *testing.T) {
 	_, p := child(t)
 	c := must(vhd.Create(disk.NewMemory(0), over(p)))

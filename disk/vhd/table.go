@@ -53,9 +53,11 @@ func (t *blockTable) setFull(b int64) {
 	t.pages[b/pageBlocks].full[i/32].Or(1 << (i % 32))
 }
 
-// set places block b.
+// set places block b. Nothing is known of its bitmap there.
 func (t *blockTable) set(b int64, entry uint32) {
-	t.writable(b).entry[b%pageBlocks] = entry
+	p, i := t.writable(b), b%pageBlocks
+	p.entry[i] = entry
+	p.full[i/32].And(^(uint32(1) << (i % 32)))
 }
 
 // writable returns the page of b for writing, its own to t.
