@@ -177,6 +177,21 @@ func TestProgramsGoOn(t *testing.T) {
 	}
 }
 
+// The copies of a guest go even if its worker process dies just when they are being
+// made, and whatever runs first then.
+func TestWorkerDiesInTheGuestsSnapshot(t *testing.T) {
+	for seed := range uint64(20) {
+		l := newLab(t, sim.Seed(seed))
+		l.running("db", withLedger())
+		l.w.Inject(sim.Fault{Point: "vss/transaction-thaw", On: "h1/db/guest/vss", Outcome: sim.Outcome{Kill: "h1/db"}})
+		if _, err := l.backup(); err == nil {
+			t.Errorf("seed %d: the backup succeeds", seed)
+		}
+		l.advance(time.Hour)
+		l.settled("db")
+	}
+}
+
 // A copy that an earlier run of a guest has left behind goes when the next begins,
 // and with the machine.
 func TestCopiesOfAnEarlierRun(t *testing.T) {
