@@ -65,6 +65,48 @@ func (b bitmap) skip(sec, last int64) int64 {
 	return next
 }
 
+// runs yields what is set between two offsets, a sector's start each, in
+// ascending order, no two touching.
+func (b bitmap) runs(off, end int64) iter.Seq[Extent] {
+	return func(yield func(Extent) bool) {
+		if off >= end {
+			return
+		}
+		j := joiner{yield: yield, win: Extent{off, end - off}}
+		first, last := off/sectorSize/8, (end-1)/sectorSize/8
+		var page [4096]byte
+		b.bits.tree.Extents(first, last-first+1, func(at, n int64) bool {
+			for stop := at + n; at < stop; at += int64(len(page)) {
+				p := page[:min(int64(len(page)), stop-at)]
+				clear(page[len(p):])
+				b.bits.tree.Read(p, at)
+				if !j.words(&page, at) {
+					return false
+				}
+			}
+			return true
+		})
+		j.flush()
+	}
+}
+
+// words adds what is set in a page of a bitmap, whose first byte is the at-th.
+func (j *joiner) words(page *[4096]byte, at int64) bool {
+	for i := 0; i < len(page); i += 8 {
+		word := binary.LittleEndian.Uint64(page[i:])
+		for sec := (at + int64(i)) * 8; word != 0; {
+			skip := bits.TrailingZeros64(word)
+			n := bits.TrailingZeros64(^(word >> skip))
+			sec += int64(skip)
+			if !j.page(sec*sectorSize, int64(n)*sectorSize) {
+				return false
+			}
+			word, sec = word>>skip>>n, sec+int64(n)
+		}
+	}
+	return true
+}
+
 // equalBits counts the bits from i on that are like set.
 func equalBits(chunk *[chunkBytes]byte, i int, set bool) int {
 	if i == 0 && bytes.Equal(chunk[1:], chunk[:chunkBytes-1]) && (chunk[0] == 0xff && set || chunk[0] == 0 && !set) {

@@ -94,9 +94,9 @@ func (t *Tracker) Changed(id string, off, n int64) (iter.Seq[Extent], error) {
 	}
 	win := clip(off, n, t.Size())
 	bits := t.units(win)
-	seq := t.points[i].runs(bits)
+	seq := t.points[i].changed.runs(bits.Off, bits.End())
 	for _, p := range t.points[i+1:] {
-		seq = union(seq, p.runs(bits))
+		seq = union(seq, p.changed.runs(bits.Off, bits.End()))
 	}
 	return func(yield func(Extent) bool) {
 		j := joiner{yield: yield}
@@ -113,19 +113,6 @@ func (t *Tracker) Changed(id string, off, n int64) (iter.Seq[Extent], error) {
 	}, nil
 }
 
-// runs yields what is set in a range of the bitmap.
-func (p point) runs(bits Extent) iter.Seq[Extent] {
-	return func(yield func(Extent) bool) {
-		for at := bits.Off; at < bits.End(); {
-			set, upto := p.changed.same(at, bits.End())
-			if set && !yield(Extent{at, upto - at}) {
-				return
-			}
-			at = upto
-		}
-	}
-}
-
 // Forget gives a point up. Older ones still answer for what was changed since
 // the point, too.
 func (t *Tracker) Forget(id string) error {
@@ -134,7 +121,7 @@ func (t *Tracker) Forget(id string) error {
 		return fail("Forget", 0, ErrTrackingID)
 	}
 	if i > 0 {
-		for e := range t.points[i].runs(t.whole()) {
+		for e := range t.points[i].changed.runs(0, t.whole().End()) {
 			t.points[i-1].changed.set(e.Off, e.End())
 		}
 	}
