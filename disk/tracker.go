@@ -29,6 +29,8 @@ const DefaultTrackingGrain = 64 << 10
 // past it has to say so with [Tracker.Mark] or, where nobody knows what was
 // written, with [Tracker.Lose].
 //
+// What it remembers outlives a restart by [Tracker.Save] and [LoadTracker].
+//
 // Its snapshots and clones are those of the store inside and are not tracked.
 // The rules for calls from several goroutines are those of the store inside;
 // the calls about points count as writes, Changed as a read.

@@ -111,6 +111,19 @@ func (m *tracked) Lose(t *rapid.T) {
 	}
 }
 
+// Restart lets the tracker be forgotten and loaded.
+func (m *tracked) Restart(t *rapid.T) {
+	saved, before := m.t.Save("now"), m.t.Points()
+	again, err := disk.LoadTracker(m.t.Unwrap(), saved, "now")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(again.Points(), before) || again.Grain() != m.t.Grain() || !bytes.Equal(again.Save("now"), saved) {
+		t.Fatalf("loaded it is another tracker, with points %q, had %q", again.Points(), before)
+	}
+	m.t = again
+}
+
 // Check demands that whatever differs from the disk at a point is in the answer,
 // and that points that are gone have none.
 func (m *tracked) Check(t *rapid.T) {
