@@ -197,20 +197,22 @@ func TestCreateRefuses(t *testing.T) {
 
 // Resize and Compact are those of the format.
 func TestResizeAndCompact(t *testing.T) {
-	f := disk.NewMemory(0)
-	im := must(image.Create(f, image.Options{Format: image.VHD, Size: 8 << 20}))
-	must(im.WriteAt(pattern(1, 1000), 7<<20))
-	wantCode(t, image.Resize(im, 4<<20), image.ErrShrink)
-	if err := image.Resize(im, 16<<20); err != nil || im.Size() != 16<<20 {
-		t.Errorf("Resize: %v, %d bytes", err, im.Size())
+	for _, format := range []image.Format{image.VHD, image.VHDX} {
+		f := disk.NewMemory(0)
+		im := must(image.Create(f, image.Options{Format: format, Size: 8 << 20}))
+		must(im.WriteAt(pattern(1, 1000), 7<<20))
+		wantCode(t, image.Resize(im, 4<<20), image.ErrShrink)
+		if err := image.Resize(im, 16<<20); err != nil || im.Size() != 16<<20 {
+			t.Errorf("%v, Resize: %v, %d bytes", format, err, im.Size())
+		}
+		full := f.Size()
+		if err := im.Discard(0, im.Size()); err != nil {
+			t.Fatal(err)
+		}
+		if err := image.Compact(im); err != nil || f.Size() >= full {
+			t.Errorf("%v, Compact: %v, %d bytes, there were %d", format, err, f.Size(), full)
+		}
+		fixed := must(image.Create(disk.NewMemory(0), image.Options{Format: format, Kind: image.Fixed, Size: 512}))
+		wantCode(t, image.Compact(fixed), image.ErrType)
 	}
-	full := f.Size()
-	if err := im.Discard(0, im.Size()); err != nil {
-		t.Fatal(err)
-	}
-	if err := image.Compact(im); err != nil || f.Size() >= full {
-		t.Errorf("Compact: %v, %d bytes, there were %d", err, f.Size(), full)
-	}
-	fixed := must(image.Create(disk.NewMemory(0), image.Options{Format: image.VHD, Kind: image.Fixed, Size: 512}))
-	wantCode(t, image.Compact(fixed), image.ErrType)
 }

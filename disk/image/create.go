@@ -87,18 +87,11 @@ func Resize(im Image, size int64) error {
 	return fail("Resize", "", disk.Resize(im, size))
 }
 
-// A compacter gives unused room in its file back.
-type compacter interface{ Compact() error }
-
-// Compact makes an image's file as short as it can be without another one. A
-// kind of image that never has room to give back is [ErrType] or [ErrLimit].
+// Compact makes an image's file as short as it can be without another one: what
+// is zero leaves it, what is behind gaps moves into them. A fixed image never
+// has room to give back and is [ErrType].
 func Compact(im Image) error {
-	c, ok := im.(compacter)
-	if !ok {
-		f, k := FormatOf(im)
-		return fail("Compact", "", because(ErrLimit, "%v %v", k, f))
-	}
-	return fail("Compact", "", c.Compact())
+	return fail("Compact", "", im.Compact())
 }
 
 // rawPlan writes the bytes of a disk and nothing else.

@@ -81,6 +81,8 @@ type Image interface {
 	Notes() []string
 	// Check reads the whole image and returns all that is wrong with it.
 	Check() error
+	// Compact gives back what the file has and the disk does not need.
+	Compact() error
 	// Sync waits until everything written is safe.
 	Sync() error
 	// Close syncs the image, which can only be read from then on.

@@ -436,6 +436,18 @@ func writeOn(t *testing.T, image string, want *disk.Memory) {
 	must(0, im.Close())
 	run(t, "qemu-img", "check", "-f", "vhdx", image)
 	askQEMU(t, image, want)
+	if im.Type() == vhdx.Fixed {
+		return
+	}
+	long := f.Size()
+	im = must(vhdx.OpenFile(f))
+	must(0, im.Compact())
+	must(0, im.Close())
+	if f.Size() > long || f.Size() == long && im.BlockSize() <= im.Size()/4 {
+		t.Errorf("made compact the file has %d bytes, had %d", f.Size(), long)
+	}
+	run(t, "qemu-img", "check", "-f", "vhdx", image)
+	askQEMU(t, image, want)
 }
 
 // askQEMU lets QEMU compare an image with a disk: where that has something, if

@@ -86,11 +86,9 @@ func openWriting(f File) (*Image, error) {
 	if err := im.readTables(); err != nil {
 		return nil, err
 	}
-	taken, err := im.scan()
-	if err != nil {
+	if _, err := im.writer.findFree(); err != nil {
 		return nil, err
 	}
-	im.writer.free = gaps(taken, im.src.Size()&^(mib-1))
 	return im, nil
 }
 

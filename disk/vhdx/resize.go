@@ -252,8 +252,7 @@ func (im *Image) useTable(lay *layout, at disk.Extent) (made bool, err error) {
 
 // trim cuts off the end of the file where nothing is.
 func (w *writer) trim() error {
-	size := w.im.file.Size()
-	end := size
+	end := w.im.file.Size()
 	for i := 0; i < len(w.free); i++ {
 		if x := w.free[i]; x.Len > 0 && x.End() == end {
 			end = x.Off
@@ -261,7 +260,12 @@ func (w *writer) trim() error {
 			i = -1
 		}
 	}
-	if end == size {
+	return w.cut(end)
+}
+
+// cut ends the file where nothing is behind.
+func (w *writer) cut(end int64) error {
+	if end >= w.im.file.Size() {
 		return nil
 	}
 	if err := w.sync(); err != nil {
@@ -270,6 +274,7 @@ func (w *writer) trim() error {
 	if err := w.im.file.Resize(end); err != nil {
 		return ioError(end, "file size", err)
 	}
+	w.free = slices.DeleteFunc(w.free, func(x disk.Extent) bool { return x.Off >= end })
 	return nil
 }
 

@@ -286,6 +286,17 @@ func (w *writer) release() {
 	w.frozen = nil
 }
 
+// findFree reads the whole table and finds what nothing takes in the file. It
+// returns where the file could end. No changes may wait for a commit.
+func (w *writer) findFree() (end int64, err error) {
+	taken, err := w.im.scan()
+	if err != nil {
+		return 0, err
+	}
+	w.free = gaps(taken, w.im.file.Size()&^(mib-1))
+	return taken[len(taken)-1].End(), nil
+}
+
 // reserve makes sure that the changes of one more block fit in the log together
 // with what waits already.
 func (w *writer) reserve() error {
