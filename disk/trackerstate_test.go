@@ -139,7 +139,7 @@ func FuzzLoadTracker(f *testing.F) {
 	b := off.Save("")
 	f.Add(b[:len(b)-4], "", int64(9))
 	f.Fuzz(func(t *testing.T, body []byte, stamp string, size int64) {
-		m := disk.NewMemory(max(size, 0) % (4 << 40))
+		m := disk.NewMemory(max(size, 0) % (4 << 30))
 		tr, err := disk.LoadTracker(m, sealed(body), stamp)
 		if err != nil {
 			if !errors.Is(err, disk.ErrTrackingLost) {
