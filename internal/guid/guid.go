@@ -8,7 +8,6 @@ package guid
 import (
 	"encoding/hex"
 	"fmt"
-	"strings"
 )
 
 // GUID is an identifier, bytes in the order of the text.
@@ -17,22 +16,37 @@ type GUID = [16]byte
 // String prints g in lower case without braces:
 // 66841cd4-6ded-4f4b-8f17-fd23f8ddc3de.
 func String(g GUID) string {
-	var b [36]byte
-	hex.Encode(b[0:8], g[0:4])
-	hex.Encode(b[9:13], g[4:6])
-	hex.Encode(b[14:18], g[6:8])
-	hex.Encode(b[19:23], g[8:10])
-	hex.Encode(b[24:36], g[10:16])
-	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
-	return string(b[:])
+	b := text(g, "0123456789abcdef")
+	return string(b[1:37])
+}
+
+// text is g within braces.
+func text(g GUID, digits string) (b [38]byte) {
+	at := 1
+	for i, x := range g {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			b[at] = '-'
+			at++
+		}
+		b[at], b[at+1] = digits[x>>4], digits[x&15]
+		at += 2
+	}
+	b[0], b[37] = '{', '}'
+	return b
 }
 
 // Upper prints g in upper case without braces, as the components and files of
 // virtual machines are named.
-func Upper(g GUID) string { return strings.ToUpper(String(g)) }
+func Upper(g GUID) string {
+	b := text(g, "0123456789ABCDEF")
+	return string(b[1:37])
+}
 
 // Braced prints g in lower case within braces.
-func Braced(g GUID) string { return "{" + String(g) + "}" }
+func Braced(g GUID) string {
+	b := text(g, "0123456789abcdef")
+	return string(b[:])
+}
 
 // Parse reads a GUID in any case, with braces or without.
 func Parse(s string) (GUID, error) {
@@ -44,8 +58,12 @@ func Parse(s string) (GUID, error) {
 	if len(t) != 36 || t[8] != '-' || t[13] != '-' || t[18] != '-' || t[23] != '-' {
 		return g, fmt.Errorf("guid: %q is not of the form 8-4-4-4-12", s)
 	}
-	digits := t[0:8] + t[9:13] + t[14:18] + t[19:23] + t[24:36]
-	if _, err := hex.Decode(g[:], []byte(digits)); err != nil {
+	var digits [32]byte
+	at := 0
+	for _, part := range [...]string{t[0:8], t[9:13], t[14:18], t[19:23], t[24:36]} {
+		at += copy(digits[at:], part)
+	}
+	if _, err := hex.Decode(g[:], digits[:]); err != nil {
 		return GUID{}, fmt.Errorf("guid: %q: %w", s, err)
 	}
 	return g, nil

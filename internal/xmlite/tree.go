@@ -65,63 +65,106 @@ func parse(src string, lim Limits) (*Document, error) {
 	return &Document{s.Declaration(), top[:root:root], top[root], top[root+1:]}, nil
 }
 
+// A builder makes a tree. Nodes, lists of children and attributes are cut from few
+// large pieces, those of a small text each from one.
+type builder struct {
+	room    int // how many nodes a piece has
+	nodes   []Node
+	kids    []*Node
+	attrs   []NodeAttr
+	pending []*Node // nodes of elements that have not ended
+	open    []unfinished
+}
+
+// unfinished is an element that has not ended.
+type unfinished struct {
+	node  *Node
+	first int  // where its children begin among those pending
+	mixed bool // one of them is no text
+}
+
 // nodes builds the whole tree; the elements still open wait on a stack.
 func (s *Scanner) nodes() ([]*Node, error) {
 	var top Node
-	var slab []Node // nodes are made many at a time, all of a small text at once
-	room := min(strings.Count(s.src[s.at:], "<")+1, 128)
-	stack := []*Node{&top}
+	b := builder{room: min(strings.Count(s.src[s.at:], "<")+1, 128)}
+	b.pending = make([]*Node, 0, b.room)
+	b.open = append(make([]unfinished, 0, 8), unfinished{node: &top, mixed: true})
 	for {
 		kind, err := s.Next()
 		if err != nil {
 			return nil, err
 		}
-		parent := stack[len(stack)-1]
 		switch kind {
 		case EOF:
-			top.dropBlanks()
+			b.end()
 			return top.Children, nil
 		case End:
-			parent.dropBlanks()
-			stack = stack[:len(stack)-1]
-			continue
+			b.end()
+		case Text:
+			if !s.Blank() || !b.inElement().mixed && !s.atTag() {
+				b.add(s, kind)
+			}
+		default:
+			b.add(s, kind)
 		}
-		if len(slab) == 0 {
-			slab = make([]Node, room)
-		}
-		n := &slab[0]
-		slab = slab[1:]
-		*n = Node{Kind: kind, Name: s.name, Text: s.text, Offset: s.start}
-		switch kind {
-		case Start:
-			n.Text = ""
-			n.Attrs = s.nodeAttrs()
-			stack = append(stack, n)
-		case Text, Comment:
-			n.Name = ""
-		}
-		parent.Children = append(parent.Children, n)
 	}
 }
 
-func (s *Scanner) nodeAttrs() []NodeAttr {
-	if len(s.attrs) == 0 {
+// atTag tells whether what follows is markup that makes white space before it
+// mean nothing.
+func (s *Scanner) atTag() bool {
+	rest := s.src[s.at:]
+	return strings.HasPrefix(rest, "<") && !strings.HasPrefix(rest, "</") && !strings.HasPrefix(rest, "<![")
+}
+
+func (b *builder) inElement() *unfinished { return &b.open[len(b.open)-1] }
+
+func (b *builder) add(s *Scanner, kind Kind) {
+	n := &take(&b.nodes, 1, b.room)[0]
+	n.Kind, n.Offset = kind, s.start
+	parent := b.inElement()
+	parent.mixed = parent.mixed || kind != Text
+	b.pending = append(b.pending, n)
+	switch kind {
+	case Start:
+		n.Name = s.name
+		n.Attrs = take(&b.attrs, len(s.attrs), b.room/2)
+		for i, a := range s.attrs {
+			n.Attrs[i] = NodeAttr{a.Name, a.Value}
+		}
+		b.open = append(b.open, unfinished{node: n, first: len(b.pending)})
+	case ProcInst:
+		n.Name, n.Text = s.name, s.text
+	default:
+		n.Text = s.text
+	}
+}
+
+// end gives the element that ends its children, without white space that only
+// sets elements apart.
+func (b *builder) end() {
+	e := b.inElement()
+	children := b.pending[e.first:]
+	if e.mixed {
+		children = slices.DeleteFunc(children, func(c *Node) bool { return c.Kind == Text && blank(c.Text) })
+	}
+	e.node.Children = take(&b.kids, len(children), b.room)
+	copy(e.node.Children, children)
+	b.pending = b.pending[:e.first]
+	b.open = b.open[:len(b.open)-1]
+}
+
+// take cuts n elements off a piece, or off a new one; nil is none.
+func take[T any](piece *[]T, n, room int) []T {
+	if n == 0 {
 		return nil
 	}
-	list := make([]NodeAttr, len(s.attrs))
-	for i, a := range s.attrs {
-		list[i] = NodeAttr{a.Name, a.Value}
+	if len(*piece) < n {
+		*piece = make([]T, max(n, room))
 	}
-	return list
-}
-
-// dropBlanks removes white space that only sets elements apart.
-func (n *Node) dropBlanks() {
-	isText := func(c *Node) bool { return c.Kind == Text }
-	if n.Kind == Start && !slices.ContainsFunc(n.Children, func(c *Node) bool { return !isText(c) }) {
-		return
-	}
-	n.Children = slices.DeleteFunc(n.Children, func(c *Node) bool { return isText(c) && blank(c.Text) })
+	out := (*piece)[:n:n]
+	*piece = (*piece)[n:]
+	return out
 }
 
 // Child returns the first child element of that name, or nil. A nil Node has
@@ -140,12 +183,19 @@ func (n *Node) Child(name string) *Node {
 
 // Elements returns the child elements.
 func (n *Node) Elements() []*Node {
-	var list []*Node
-	if n != nil {
-		for _, c := range n.Children {
-			if c.Kind == Start {
-				list = append(list, c)
-			}
+	if n == nil {
+		return nil
+	}
+	number := 0
+	for _, c := range n.Children {
+		if c.Kind == Start {
+			number++
+		}
+	}
+	list := slices.Grow([]*Node(nil), number)
+	for _, c := range n.Children {
+		if c.Kind == Start {
+			list = append(list, c)
 		}
 	}
 	return list
@@ -178,6 +228,9 @@ func (n *Node) SetAttr(name, value string) {
 func (n *Node) Content() string {
 	if n == nil {
 		return ""
+	}
+	if len(n.Children) == 1 && n.Children[0].Kind == Text {
+		return n.Children[0].Text
 	}
 	var b strings.Builder
 	for _, c := range n.Children {
