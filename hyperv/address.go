@@ -48,6 +48,9 @@ func (p *addressPool) tell(vm *VM) {
 
 func (p *addressPool) giveBack(c *Configuration) {
 	for _, a := range c.Adapters {
+		if a.MAC == "" {
+			continue
+		}
 		if p.used[a.MAC]--; p.used[a.MAC] <= 0 {
 			delete(p.used, a.MAC)
 		}

@@ -222,6 +222,22 @@ func TestAddressesOfAdapters(t *testing.T) {
 	}
 }
 
+// An adapter without an address has none to give back, and two such collide in
+// nothing.
+func TestAdaptersWithoutAnAddress(t *testing.T) {
+	l := newLab(t)
+	vm := l.machine("db")
+	c := vm.Configuration()
+	c.Adapters = []hyperv.Adapter{{Name: "one"}, {Name: "two"}}
+	l.must(vm.Configure(l.ctx(), c))
+	target := l.mustBackup()
+	l.mustRestore(target)
+	l.must(l.h.VM("db").Delete(l.ctx()))
+	if n := len(l.w.Trace().Select("vm/mac-collision")); n != 0 {
+		t.Errorf("%d collisions are told", n)
+	}
+}
+
 // What a host refuses to be.
 func TestNewHostRefuses(t *testing.T) {
 	w := sim.New()
