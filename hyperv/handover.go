@@ -1,6 +1,7 @@
 package hyperv
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -92,6 +93,9 @@ func (vm *VM) checkMigration(to *Host) error {
 		return fails(vm.inUse())
 	case to.actor.Dead() || to.byID[vm.ID()] != nil:
 		return fails(ErrNotAvailable)
+	}
+	if err := cmp.Or(vm.host.platform.goesOnAt(to.platform), to.room(vm)); err != nil {
+		return fails(err)
 	}
 	for _, path := range append([]string{vm.path}, vm.config.VHDPaths()...) {
 		here, _, err := vm.host.volumeOf(path)

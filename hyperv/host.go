@@ -17,6 +17,13 @@ type HostConfig struct {
 	Volumes []VolumeConfig // C: alone if there are none
 	// Root is where configurations go by default; [DefaultRoot] if empty.
 	Root string
+	// MemoryMB is what all machines that execute have together, in mebibytes; as
+	// much as they ask for if zero. One that does not fit in does not start:
+	// [ErrOutOfMemory].
+	MemoryMB int64
+	// Processor names vendor and family of the processor, in whatever words. A
+	// machine goes on from a saved state, or migrates, only where they are the same.
+	Processor string
 	// Catalog makes the programs that guests have installed.
 	Catalog guest.Catalog
 	Profile Profile
@@ -47,14 +54,16 @@ func Volumes(letters ...string) []VolumeConfig {
 
 // A Host is a computer that runs Hyper-V.
 type Host struct {
-	world   *sim.World
-	actor   *sim.Actor
-	name    string
-	root    string
-	profile Profile
-	catalog guest.Catalog
-	manage  func(Management) Management
-	wrapped Management // see managed
+	world    *sim.World
+	actor    *sim.Actor
+	name     string
+	root     string
+	memory   int64 // in mebibytes; 0 is without end
+	platform platform
+	profile  Profile
+	catalog  guest.Catalog
+	manage   func(Management) Management
+	wrapped  Management // see managed
 
 	newRequestor func(*guest.Machine) guest.Requestor
 
@@ -80,6 +89,7 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 		actor:   w.Actor(c.Name),
 		name:    c.Name,
 		root:    c.Root,
+		memory:  c.MemoryMB,
 		profile: c.Profile,
 		catalog: c.Catalog,
 		manage:  c.Manage,
@@ -90,6 +100,7 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 		luns: make(map[string]guest.Disk),
 	}
 	h.undo.host = h
+	h.platform = platform{c.Processor, c.Profile.Windows}
 	if h.root == "" {
 		h.root = DefaultRoot
 	}

@@ -3,6 +3,9 @@ package hyperv
 // A Profile is a version of Windows Server as far as backup goes. The zero value
 // is W2008.
 type Profile struct {
+	// Windows names the version, in whatever words: a machine does not go on from a
+	// state that another version saved.
+	Windows string
 	// CopyBackup makes the requestor inside the child run a copy backup, which
 	// leaves logs alone, instead of a full one.
 	CopyBackup bool

@@ -558,6 +558,63 @@ func TestRestoreOnAnotherHost(t *testing.T) {
 	o.settled()
 }
 
+// A saved machine goes on only on a processor and under a Windows like those it was
+// saved on. It stays saved elsewhere; without its saved state it boots.
+func TestSavedStateBelongsToItsPlatform(t *testing.T) {
+	const intel, amd = "GenuineIntel 6", "AuthenticAMD 15"
+	l := newLabOf(t, hyperv.HostConfig{Processor: intel, Profile: hyperv.Profile{Windows: "6.0"}})
+	l.running("web", stopped, withLedger())
+	l.running("db", withLedger())
+	l.paused("app")
+	target := l.mustBackup()
+	for _, row := range []struct{ processor, windows, says string }{
+		{amd, "6.0", "the processor"}, {intel, "6.1", "the version of Windows"}, {amd, "6.1", "the processor"}, {intel, "6.0", ""},
+	} {
+		o := newLabOf(t, hyperv.HostConfig{Name: "h2", Processor: row.processor, Profile: hyperv.Profile{Windows: row.windows}})
+		o.mustRestore(target)
+		for _, name := range []string{"web", "app"} {
+			vm := o.h.VM(name)
+			err := vm.Start(o.ctx())
+			var e *hyperv.PlatformError
+			if row.says == "" {
+				o.must(err)
+				continue
+			}
+			if !errors.As(err, &e) || !errors.Is(err, hyperv.ErrFailed) || !strings.Contains(err.Error(), row.says) || vm.State() != hyperv.StateSaved {
+				t.Errorf("%v: %s is %v, %v", row, name, vm.State(), err)
+			}
+			o.must(vm.TurnOff(o.ctx()))
+			o.must(vm.Start(o.ctx()))
+		}
+		o.must(o.h.VM("db").Start(o.ctx())) // it has no memory to go on from
+		o.works(o.h.VM("web"))
+		o.mustBackup()
+		o.settledNow()
+	}
+}
+
+// A host has so much memory. A machine that does not fit in stays as it is, and a
+// backup that cannot bring one back says so, and brings back the others.
+func TestMemoryOfTheHost(t *testing.T) {
+	l := newLabOf(t, hyperv.HostConfig{MemoryMB: 3 * 64}, sim.Plan("provider/commit on=h1/vss/swprv delay=9s"))
+	ofSize := func(mb int64) mod { return func(c *hyperv.VMConfig) { c.MemoryMB = mb } }
+	web, app := l.running("web", stopped, withLedger(), ofSize(64)), l.running("app", stopped, ofSize(64))
+	greedy := l.machine("greedy", ofSize(128))
+	if err := greedy.Start(l.ctx()); !errors.Is(err, hyperv.ErrOutOfMemory) || greedy.State() != hyperv.StateOff {
+		t.Errorf("%v, greedy is %v", err, greedy.State())
+	}
+	l.atCommit(greedy.Start) // web and app are saved, and have given back theirs
+	_, err := l.backup()
+	l.failsWith(err, atPostSnapshot, nonRetryable, "app: ", "out of memory")
+	if web.State() != hyperv.StateRunning || app.State() != hyperv.StateSaved || greedy.State() != hyperv.StateRunning {
+		t.Errorf("%s", l.describe())
+	}
+	l.must(greedy.TurnOff(l.ctx()))
+	l.must(app.Start(l.ctx()))
+	l.mustBackup()
+	l.settledNow()
+}
+
 // A saved machine starts only with the disks it was saved with, and its memory.
 func TestSavedStateBelongsToItsDisks(t *testing.T) {
 	replace := func(l *lab, vm *hyperv.VM) {

@@ -13,12 +13,44 @@ import (
 )
 
 // A deviceState is what stands in the .vsv file of a saved machine, beside the
-// memory image in the .bin file: which machine it is, and which disks it ran on.
-// The real file's form is not published; this one is the model's own.
+// memory image in the .bin file: which machine it is, and what it ran on. The real
+// file's form is not published; this one is the model's own.
 type deviceState struct {
-	Machine [16]byte
-	Memory  int64 // bytes of the memory image
-	Disks   []diskIdentity
+	Machine  [16]byte
+	Memory   int64 // bytes of the memory image
+	Platform platform
+	Disks    []diskIdentity
+}
+
+// A platform is what a saved machine has to find again on the host where it goes
+// on, beside its disks.
+type platform struct{ Processor, Windows string }
+
+// A PlatformError is why a machine does not go on on a host: it ran on another
+// processor, or under another version of Windows. A saved one can once its saved
+// state is discarded, and then boots from disks that nobody brought in order.
+type PlatformError struct {
+	What      string // "processor" or "version of Windows"
+	Ran, Here string
+}
+
+// Error names both.
+func (e *PlatformError) Error() string {
+	return fmt.Sprintf("the machine ran on the %s %q, and this is %q", e.What, e.Ran, e.Here)
+}
+
+// Unwrap is [ErrFailed].
+func (e *PlatformError) Unwrap() error { return ErrFailed }
+
+// goesOnAt tells why what ran on a platform cannot go on at another.
+func (p platform) goesOnAt(here platform) error {
+	switch {
+	case p.Processor != here.Processor:
+		return &PlatformError{"processor", p.Processor, here.Processor}
+	case p.Windows != here.Windows:
+		return &PlatformError{"version of Windows", p.Windows, here.Windows}
+	}
+	return nil
 }
 
 // A diskIdentity is how a saved machine knows its disks again.
@@ -32,6 +64,12 @@ func (s *deviceState) encode() ([]byte, error) {
 	root.SetAttr("version", "1")
 	root.SetAttr("machine", guid.Upper(s.Machine))
 	root.SetAttr("memory", strconv.FormatInt(s.Memory, 10))
+	if s.Platform.Processor != "" {
+		root.SetAttr("processor", s.Platform.Processor)
+	}
+	if s.Platform.Windows != "" {
+		root.SetAttr("windows", s.Platform.Windows)
+	}
 	for _, d := range s.Disks {
 		e := xmlite.NewElement("disk")
 		e.SetAttr("bus", d.Slot.Bus.String())
@@ -61,6 +99,8 @@ func decodeDeviceState(file []byte) (*deviceState, error) {
 	if s.Memory, err = numberAttr(r, "memory", 1<<50); err != nil {
 		return nil, err
 	}
+	s.Platform.Processor, _ = r.Attr("processor")
+	s.Platform.Windows, _ = r.Attr("windows")
 	for _, e := range r.Elements() {
 		d, err := decodeDiskIdentity(e)
 		if err != nil {

@@ -50,6 +50,9 @@ func (vm *VM) powerOn(ctx context.Context, rest func() error) error {
 	if err := sim.Sleep(ctx, sim.Latency(ctx, "start", minStart, maxStart)); err != nil {
 		return err
 	}
+	if err := vm.host.room(vm); err != nil {
+		return err
+	}
 	if err := vm.attachDisks(); err != nil {
 		return err
 	}
@@ -58,6 +61,23 @@ func (vm *VM) powerOn(ctx context.Context, rest func() error) error {
 		vm.powerOff()
 	}
 	return err
+}
+
+// room tells whether the host has memory for one more machine.
+func (h *Host) room(more *VM) error {
+	if h.memory == 0 {
+		return nil
+	}
+	free := h.memory
+	for _, vm := range h.vms {
+		if vm != more && len(vm.disks) > 0 { // it executes, or is about to
+			free -= vm.config.MemoryMB
+		}
+	}
+	if need := more.config.MemoryMB; need > free {
+		return fmt.Errorf("%w: the machine needs %d MB, and the host has %d MB left", ErrOutOfMemory, need, max(free, 0))
+	}
+	return nil
 }
 
 // resumeSaved continues from the saved state.
@@ -70,11 +90,14 @@ func (vm *VM) resumeSaved(ctx context.Context) error {
 	return err
 }
 
-// savedMemory reads the saved state, if the disks are the ones the machine was
-// saved with.
+// savedMemory reads the saved state, if the host is like the one it was saved on,
+// and the disks are the ones the machine was saved with.
 func (vm *VM) savedMemory() (*disk.Memory, error) {
 	s, memory, err := vm.host.readSavedState(vm.files())
 	if err != nil {
+		return nil, err
+	}
+	if err := s.Platform.goesOnAt(vm.host.platform); err != nil {
 		return nil, err
 	}
 	now := vm.diskIdentities()
@@ -126,7 +149,7 @@ func (vm *VM) save(ctx context.Context, from State) error {
 	if err != nil {
 		return err
 	}
-	s := &deviceState{Machine: vm.ID(), Memory: memory.Size(), Disks: vm.diskIdentities()}
+	s := &deviceState{Machine: vm.ID(), Memory: memory.Size(), Platform: vm.host.platform, Disks: vm.diskIdentities()}
 	if err := vm.host.writeSavedState(vm.files(), s, memory); err != nil {
 		return errors.Join(err, vm.goOn(ctx, from, memory))
 	}
