@@ -5,10 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/shadowsim/shadowsim/cluster"
+	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/requester"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
@@ -22,17 +25,19 @@ type chaos struct {
 	log  []string
 	dead map[string]bool
 	jobs []*sim.Proc // backups that run
+
+	faults int // how many there may still be
 }
 
-// TestRandomWorlds lets backups, moves, crashes of nodes, services and guests, and
-// administrators happen to clusters of up to four nodes. Meanwhile every group has
-// one owner; and when peace returns, every machine runs where it belongs, nothing
+// TestRandomWorlds lets backups, moves, crashes of nodes, services, guests and what
+// runs in them, up to two faults and administrators happen to clusters of up to four
+// nodes. Meanwhile every group has one owner; and when peace returns, every machine runs where it belongs, nothing
 // is lost or left, and the next backup succeeds.
 func TestRandomWorlds(t *testing.T) {
 	kinds := make(map[string]int)
 	for seed := range *worlds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			c := &chaos{r: rand.New(rand.NewPCG(uint64(seed), 7)), dead: make(map[string]bool)}
+			c := &chaos{r: rand.New(rand.NewPCG(uint64(seed), 7)), dead: make(map[string]bool), faults: 2}
 			c.lab = newLab(t, labConfig{
 				nodes: 2 + c.r.IntN(3), disk: c.r.IntN(3) == 0, sim: []sim.Option{sim.Seed(uint64(seed))},
 				config: cluster.Config{Witness: true, Detection: cluster.Detection(c.r.IntN(3)), Version: cluster.Version(c.r.IntN(2))},
@@ -61,6 +66,26 @@ func TestRandomWorlds(t *testing.T) {
 	}
 }
 
+// deleteShadows does what is left to an administrator: shadow copies that could not
+// be deleted.
+func (c *chaos) deleteShadows(h *hyperv.Host) {
+	c.t.Helper()
+	for _, s := range h.VSS().Snapshots() {
+		c.must(c.as("administrator", func(ctx context.Context) error {
+			b, err := h.VSS().CreateBackupComponents(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = b.Release(ctx) }()
+			if err := b.InitializeForBackup(ctx, nil); err != nil {
+				return err
+			}
+			_, err = b.DeleteSnapshots(ctx, s.SnapshotID, vss.ObjectSnapshot, true)
+			return err
+		}))
+	}
+}
+
 // act does one thing and names it.
 func (c *chaos) act() string {
 	vms := c.c.VMs()
@@ -81,6 +106,8 @@ func (c *chaos) act() string {
 		{"resume", func() error { return c.c.Resume(c.ctx(), node) }},
 		{"guest dies", func() error { return c.killGuest(vm) }},
 		{"management dies", func() error { return c.restartManagement(node) }},
+		{"death", func() error { return c.killSomeone(vm, node) }},
+		{"fault", func() error { c.addFault(); return nil }},
 	}
 	a := all[c.r.IntN(len(all))]
 	err := a.do()
@@ -142,6 +169,34 @@ func (c *chaos) killGuest(vm *cluster.VM) error {
 	return nil
 }
 
+// killSomeone ends a program: of the host, or in a guest.
+func (c *chaos) killSomeone(vm *cluster.VM, node string) error {
+	owner := vm.Owner().Name()
+	all := []string{
+		node + "/vmms", "backup",
+		owner + "/" + vm.Name(), owner + "/" + vm.Name() + "/guest/vmicvss", owner + "/" + vm.Name() + "/guest/ledger",
+	}
+	victim := all[c.r.IntN(len(all))]
+	c.log = append(c.log, "kill "+victim)
+	if a := c.w.Find(victim); a != nil {
+		a.Kill()
+	}
+	return nil
+}
+
+// addFault has something go wrong soon, at a point that was reached before.
+func (c *chaos) addFault() {
+	points := slices.Concat(cluster.FaultPoints(), hyperv.FaultPoints(), requester.FaultPoints())
+	faults := sim.SingleFaults(points, c.w.Hits())
+	if c.faults == 0 || len(faults) == 0 {
+		return
+	}
+	c.faults--
+	f := faults[c.r.IntN(len(faults))]
+	c.log = append(c.log, f.String())
+	c.w.Inject(f)
+}
+
 func (c *chaos) restartManagement(node string) error {
 	if c.dead[node] {
 		return nil
@@ -172,7 +227,11 @@ func (c *chaos) oneOwner() {
 func (c *chaos) peace() {
 	c.t.Helper()
 	c.must(c.waitForAll())
+	c.w.Heal()
 	c.advance(time.Minute)
+	if c.faults < 2 { // what was delayed
+		c.advance(time.Hour)
+	}
 	for range 2 { // who died while nobody could miss him is found when the first joins
 		for _, n := range c.c.Nodes() {
 			c.must(c.rejoin(n.Name()))
@@ -180,6 +239,10 @@ func (c *chaos) peace() {
 				c.must(c.c.Resume(c.ctx(), n.Name()))
 			}
 		}
+	}
+	for _, h := range c.hosts {
+		c.must(h.StartManagement(c.ctx()))
+		c.deleteShadows(h)
 	}
 	c.must(c.c.RemoveOrphans())
 	if c.csv != nil {
