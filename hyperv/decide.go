@@ -158,6 +158,7 @@ type Facts struct {
 	DiskPaths        []string // of the VHD files: `D:\VMs\data.vhd`
 	PassThrough      []string // names of disks that are not in the backup
 	Initiators       []string // iSCSI targets of the guest, which are not either
+	Folders          []string // in which the host has volumes mounted: `C:\ClusterStorage\Volume1`
 	Guest            *GuestFacts
 }
 
@@ -232,8 +233,9 @@ func (f Facts) judgeService(add func(ReasonCode, string)) {
 // judgeLocation reads R16 as: all VHD files and the snapshot location on one
 // volume.
 func (f Facts) judgeLocation(add func(ReasonCode, string)) {
+	at := rootOfVolume(f.SnapshotLocation, f.Folders)
 	for _, path := range f.DiskPaths {
-		if !sameVolume(path, f.SnapshotLocation) {
+		if on := rootOfVolume(path, f.Folders); on == "" || on != at {
 			add(ReasonSnapshotLocation, fmt.Sprintf("%s, %s", f.SnapshotLocation, path))
 			return
 		}

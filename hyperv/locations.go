@@ -47,9 +47,17 @@ func (f files) memory() string { return volume.Join(f.stateFolder(), guid.Upper(
 // devices is the device state of a saved machine.
 func (f files) devices() string { return volume.Join(f.stateFolder(), guid.Upper(f.id)+".vsv") }
 
-// sameVolume tells whether two paths begin with the same drive.
-func sameVolume(a, b string) bool {
-	x, _, errA := volume.Split(a)
-	y, _, errB := volume.Split(b)
-	return errA == nil && errB == nil && x != "" && x == y
+// rootOfVolume names the volume that a path lies on, given the folders in which
+// volumes are mounted: the folder or the drive, or "" if the path has none.
+func rootOfVolume(path string, folders []string) string {
+	drive, rest, err := volume.Split(path)
+	if err != nil || drive == "" {
+		return ""
+	}
+	for _, f := range folders {
+		if _, ok := cutFolder(drive+":"+rest, f); ok {
+			return f
+		}
+	}
+	return drive + ":"
 }

@@ -219,7 +219,7 @@ func (h *Host) removeSavedState(f files) error {
 		return err
 	}
 	for _, path := range []string{f.memory(), f.devices()} {
-		_, rest, _ := volume.Split(path)
+		_, rest, _ := h.volumeOf(path)
 		if err := v.Remove(rest); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 // A SharedVolume is a volume on storage that several hosts reach. It has the same
-// drive letter on every host that mounts it, so that the paths in a machine's
-// configuration hold everywhere. Nothing here keeps two hosts from mounting it at
+// drive letter, or is in the same folder, on every host that mounts it, so that the
+// paths in a machine's configuration hold everywhere. Nothing here keeps two hosts from mounting it at
 // the same time; who manages the hosts has to know whether that is right.
 type SharedVolume struct {
 	*volume.Volume
@@ -19,15 +19,20 @@ type SharedVolume struct {
 	hold   hostVolume // stands for who holds writes without being a host
 }
 
-// NewSharedVolume makes a volume that no host has mounted.
+// NewSharedVolume makes a volume that no host has mounted. One without a drive
+// letter can be mounted in a folder alone.
 func NewSharedVolume(w *sim.World, c VolumeConfig) (*SharedVolume, error) {
-	letter, err := driveLetter(c.Letter)
-	if err != nil {
-		return nil, &Error{Op: "NewSharedVolume", On: c.Letter, Err: err}
+	letter, name := "", "a shared volume"
+	if c.Letter != "" {
+		var err error
+		if letter, err = driveLetter(c.Letter); err != nil {
+			return nil, &Error{Op: "NewSharedVolume", On: c.Letter, Err: err}
+		}
+		name = letter + ":"
 	}
 	return &SharedVolume{
 		letter: letter,
-		gate:   newHoldGate(w, "writes to "+letter+":"),
+		gate:   newHoldGate(w, "writes to "+name),
 		Volume: volume.New(volume.Config{
 			ID: w.NewID("shared volume " + letter), FileSystem: c.FileSystem, Capacity: c.Capacity, Now: w.Date,
 		}),
@@ -42,7 +47,7 @@ func driveLetter(s string) (string, error) {
 	return letter, nil
 }
 
-// Letter is the volume's drive letter: "S".
+// Letter is the volume's drive letter, "S", or "" if it has none.
 func (s *SharedVolume) Letter() string { return s.letter }
 
 // HoldWrites makes every write of any host wait until ReleaseWrites, as when the
@@ -55,29 +60,58 @@ func (s *SharedVolume) ReleaseWrites() { s.gate.release(&s.hold) }
 // A Mount says how a host is to have a shared volume.
 type Mount struct {
 	Volume *SharedVolume
+	// Folder is where the volume is to be seen in place of its drive letter, as a
+	// mounted folder: `C:\ClusterStorage\Volume1`.
+	Folder string
 	// AllowShadow is asked before the host takes a shadow copy of the volume; an
 	// error refuses it.
 	AllowShadow func() error
 }
 
-// Mount gives the host a shared volume. A drive letter that is taken is
-// [ErrInUse].
+// Mount gives the host a shared volume. A drive letter or a folder that is taken
+// is [ErrInUse].
 func (h *Host) Mount(m Mount) error {
 	s := m.Volume
 	if h.mounted(s) != nil {
 		return nil
 	}
-	if err := h.files.Mount(s.letter, s.FS()); err != nil {
-		return &Error{Op: "Mount", On: s.letter + ":", Err: errors.Join(ErrInUse, err)}
-	}
 	v := &hostVolume{letter: s.letter, Volume: s.Volume, gate: s.gate, shared: &sharing{of: s, allow: m.AllowShadow}}
+	if m.Folder != "" {
+		folder, err := volume.Clean(m.Folder)
+		if err != nil {
+			return &Error{Op: "Mount", On: m.Folder, Err: errors.Join(ErrParameter, err)}
+		}
+		v.letter, v.folder = "", folder
+	}
+	if v.letter+v.folder == "" {
+		return &Error{Op: "Mount", On: s.gate.Name, Err: ErrParameter}
+	}
+	if err := h.show(v); err != nil {
+		return &Error{Op: "Mount", On: v.Name(), Err: errors.Join(ErrInUse, err)}
+	}
 	if err := h.service.AddVolume(v); err != nil {
-		h.files.Unmount(s.letter)
-		return &Error{Op: "Mount", On: s.letter + ":", Err: err}
+		h.hide(v)
+		return &Error{Op: "Mount", On: v.Name(), Err: err}
 	}
 	h.volumes = append(h.volumes, v)
 	h.actor.Emit("volume/mount", "", sim.S("volume", v.Name()))
 	return nil
+}
+
+// show makes the files of a volume part of the host's.
+func (h *Host) show(v *hostVolume) error {
+	if v.folder != "" {
+		return h.files.MountFolder(v.folder, v.FS())
+	}
+	return h.files.Mount(v.letter, v.FS())
+}
+
+func (h *Host) hide(v *hostVolume) {
+	if v.folder != "" {
+		h.files.UnmountFolder(v.folder)
+		return
+	}
+	h.files.Unmount(v.letter)
 }
 
 // Unmount takes a shared volume away from the host, whether the host lives or
@@ -91,7 +125,7 @@ func (h *Host) Unmount(s *SharedVolume) (left [][16]byte) {
 	}
 	v.shared.gone = true
 	h.volumes = slices.DeleteFunc(h.volumes, func(o *hostVolume) bool { return o == v })
-	h.files.Unmount(s.letter)
+	h.hide(v)
 	_ = h.service.RemoveVolume(v.Name()) // it is there: Mount has added it
 	v.Release()
 	for _, d := range v.shared.open {
@@ -105,6 +139,15 @@ func (h *Host) Unmount(s *SharedVolume) (left [][16]byte) {
 		}
 	}
 	return left
+}
+
+// StandsOn tells whether the machine's configuration file or one of its VHD files
+// lies on a shared volume that its host has.
+func (vm *VM) StandsOn(s *SharedVolume) bool {
+	return slices.ContainsFunc(append(vm.config.VHDPaths(), vm.path), func(path string) bool {
+		v, _, err := vm.host.volumeOf(path)
+		return err == nil && v.shared != nil && v.shared.of == s
+	})
 }
 
 // Mounted tells whether the host has a shared volume.

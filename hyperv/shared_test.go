@@ -249,3 +249,59 @@ func TestPostSnapshotMissesAMachineThatLeft(t *testing.T) {
 	p.failsWith(err, vss.StateFailedAtPostSnapshot, vss.ErrWriterErrorNonRetryable, "db", "not found")
 	p.settled()
 }
+
+// A volume without a letter is mounted in a folder: a machine there is found by its
+// whole path on every host, is saved and taken up there, and lies on that volume
+// alone as far as R16 is concerned; its backup and restore go by the folder.
+func TestMountInAFolder(t *testing.T) {
+	const folder = `C:\ClusterStorage\Volume1`
+	p := newPair(t)
+	shared, err := hyperv.NewSharedVolume(p.w, hyperv.VolumeConfig{})
+	p.must(err)
+	if err := p.h.Mount(hyperv.Mount{Volume: shared}); !errors.Is(err, hyperv.ErrParameter) {
+		t.Errorf("nowhere: %v", err)
+	}
+	for _, h := range []*hyperv.Host{p.h, p.h2} {
+		p.must(h.Mount(hyperv.Mount{Volume: shared, Folder: folder}))
+	}
+	other, err := hyperv.NewSharedVolume(p.w, hyperv.VolumeConfig{})
+	p.must(err)
+	for path, want := range map[string]error{`C:\Users`: hyperv.ErrInUse, `X:\x`: hyperv.ErrInUse, `C:\a?`: hyperv.ErrParameter} {
+		p.must(p.h.Files().Mkdir("C/Users")) // something stands there
+		if err := p.h.Mount(hyperv.Mount{Volume: other, Folder: path}); !errors.Is(err, want) || p.h.Mounted(other) {
+			t.Errorf("in %s: %v", path, err)
+		}
+		p.must(p.h.Files().Remove("C/Users"))
+	}
+	on := func(root string) func(c *hyperv.VMConfig) {
+		return func(c *hyperv.VMConfig) {
+			c.Root = root
+			c.Disks = []hyperv.DiskConfig{vhdOf(folder + `\VMs\` + c.Name + `\system.vhd`)}
+		}
+	}
+	vm := p.running("db", on(folder+`\VMs\db`))
+	if d := vm.Decide(); d.Method != hyperv.MethodChildSnapshot || len(d.Reasons) != 0 || !vm.StandsOn(shared) || vm.StandsOn(p.shared) {
+		t.Errorf("db is to be backed up by %v because %v", d.Method, d.Reasons)
+	}
+	if d := p.running("web", on(`C:\VMs\web`)).Decide(); len(d.Reasons) != 1 || d.Reasons[0].Code != hyperv.ReasonSnapshotLocation {
+		t.Errorf("web, with its snapshots on C:, is to be backed up by %v because %v", d.Method, d.Reasons)
+	}
+	if _, err := shared.Stat(`\VMs\db\system.vhd`); err != nil {
+		t.Error(err)
+	}
+	p.must(vm.Save(t.Context()))
+	p.must(vm.Unregister(t.Context()))
+	moved, err := p.h2.TakeOver(t.Context(), vm.ConfigurationPath())
+	p.must(err)
+	p.must(moved.Start(t.Context()))
+	back, err := moved.MigrateTo(t.Context(), p.h)
+	p.must(err)
+	p.must(p.backupOn(p.h))
+	p.h.Unmount(shared)
+	if err := back.Guest().WriteAt(t.Context(), "C:", 2*dataOff, bytes.Repeat([]byte{1}, 512)); !errors.Is(err, volume.ErrInvalidHandle) {
+		t.Errorf("a machine still writes: %v", err)
+	}
+	if _, err := p.h2.TakeOver(t.Context(), vm.ConfigurationPath()); err != nil {
+		t.Error(err)
+	}
+}

@@ -140,6 +140,7 @@ func (vm *VM) facts(parents []string) Facts {
 		SnapshotLocation: vm.config.SnapshotRoot,
 		DiskPaths:        append(vm.config.VHDPaths(), parents...),
 		Initiators:       vm.config.Initiators,
+		Folders:          vm.host.folders(),
 	}
 	for _, d := range vm.config.Drives {
 		if d.Kind == DrivePassThrough {

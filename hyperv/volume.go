@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/vss"
@@ -14,15 +15,21 @@ import (
 // it, with the gate that holds writes at the instant of a shadow copy.
 type hostVolume struct {
 	*volume.Volume
-	letter string // "D"
+	letter string // "D", or "" of one that is in a folder
+	folder string // `C:\ClusterStorage\Volume1`, or ""
 	gate   *holdGate
 	shared *sharing // nil if it is the host's alone
 }
 
 var _ vss.Volume = (*hostVolume)(nil)
 
-// Name is the root path: `D:\`.
-func (v *hostVolume) Name() string { return v.letter + `:\` }
+// Name is the root path: `D:\`, or `C:\ClusterStorage\Volume1\`.
+func (v *hostVolume) Name() string {
+	if v.folder != "" {
+		return v.folder + `\`
+	}
+	return v.letter + `:\`
+}
 
 // FlushAndHold makes every write wait until Release. Nothing is cached, so there
 // is nothing to flush.
@@ -77,12 +84,45 @@ func (h *Host) volumeOf(path string) (*hostVolume, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	var on *hostVolume
 	for _, v := range h.volumes {
-		if v.letter == letter {
-			return v, rest, nil
+		if v.folder != "" {
+			if within, ok := cutFolder(letter+":"+rest, v.folder); ok {
+				return v, within, nil
+			}
+		} else if v.letter == letter {
+			on = v
 		}
 	}
+	if on != nil {
+		return on, rest, nil
+	}
 	return nil, "", &fs.PathError{Op: "open", Path: path, Err: volume.ErrPathNotFound}
+}
+
+// cutFolder takes the folder off a clean path that lies in it.
+func cutFolder(path, folder string) (rest string, ok bool) {
+	if len(path) < len(folder) || !strings.EqualFold(path[:len(folder)], folder) {
+		return "", false
+	}
+	switch rest = path[len(folder):]; {
+	case rest == "":
+		return `\`, true
+	case rest[0] == '\\':
+		return rest, true
+	}
+	return "", false
+}
+
+// folders lists the folders in which volumes are mounted.
+func (h *Host) folders() []string {
+	var out []string
+	for _, v := range h.volumes {
+		if v.folder != "" {
+			out = append(out, v.folder)
+		}
+	}
+	return out
 }
 
 // Volume returns the volume with the drive letter ("D" or "D:"), or nil.

@@ -160,11 +160,11 @@ func (w *Writer) object(m *member) string {
 
 // shadowOf finds the copy of a file of the host on the set's shadow copies.
 func (w *Writer) shadowOf(ev *vss.PostSnapshotEvent, path string) (*volume.Volume, string, error) {
-	letter, rest, err := volume.Split(path)
+	on, rest, err := w.host.volumeOf(path)
 	if err != nil {
 		return nil, "", err
 	}
-	device, err := ev.SnapshotDeviceName(letter + `:\`)
+	device, err := ev.SnapshotDeviceName(on.Name())
 	if err != nil {
 		return nil, "", err
 	}

@@ -1,6 +1,7 @@
 package hyperv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -125,10 +125,7 @@ func volumesMissing(ev *vss.PrepareSnapshotEvent, m Machine) []string {
 		if ev.IsPathAffected(path) {
 			continue
 		}
-		name := path
-		if letter, _, err := volume.Split(path); err == nil && letter != "" {
-			name = letter + ":"
-		}
+		name := cmp.Or(rootOfVolume(path, m.Facts.Folders), path)
 		if !slices.Contains(out, name) {
 			out = append(out, name)
 		}

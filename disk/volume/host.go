@@ -9,7 +9,8 @@ import (
 
 // A Host is what a machine sees of its volumes: one tree with a directory for
 // each drive letter, "C/Windows", "D/VMs/sql01". Symbolic links lead from one
-// volume to another. It implements what [FS] implements, with the same errors;
+// volume to another, mounted folders to volumes that may have no letter at all
+// ([Host.MountFolder]). It implements what [FS] implements, with the same errors;
 // writing to a drive that is not a [Files] is [ErrWriteProtect].
 //
 // A host of shadow copies shows all of them as one machine, and its links lead
@@ -17,8 +18,9 @@ import (
 //
 // Its methods may be called at the same time, Mount and Unmount too.
 type Host struct {
-	mu     sync.RWMutex
-	drives [26]fs.FS
+	mu      sync.RWMutex
+	drives  [26]fs.FS
+	folders []folder
 }
 
 var (
@@ -91,7 +93,7 @@ func (h *Host) follow(op, name string, call func(fsys fs.FS, rest string) error)
 		if !onward {
 			return at, failName(op, name, err)
 		}
-		if at, err = Name(next.Path); err != nil {
+		if at, err = nameBehind(next.Path); err != nil {
 			return at, failName(op, name, next)
 		}
 	}
@@ -114,6 +116,12 @@ func (h *Host) drive(name string) (fsys fs.FS, rest string, err error) {
 			}
 			return fsys, rest, nil
 		}
+	}
+	if f := h.folder(letter); f != nil {
+		if !below {
+			rest = "."
+		}
+		return f.fsys, rest, nil
 	}
 	if below {
 		return nil, "", ErrPathNotFound
@@ -220,5 +228,9 @@ func (h *Host) Resolve(winPath string) (resolved string, err error) {
 	if err != nil {
 		return "", fail("Resolve", winPath, bare(err))
 	}
-	return strings.ToUpper(at[:1]) + ":" + resolved, nil
+	root, _, _ := strings.Cut(at, "/")
+	if f := h.folder(root); f != nil {
+		return Join(f.path, strings.TrimPrefix(resolved, `\`)), nil
+	}
+	return strings.ToUpper(root) + ":" + resolved, nil
 }

@@ -82,7 +82,8 @@ func (h *Host) Rename(old, new string) error {
 	if err != nil {
 		return err
 	}
-	if index(from) != index(to) {
+	fromRoot, _, _ := strings.Cut(from, "/")
+	if toRoot, _, _ := strings.Cut(to, "/"); compareFold(fromRoot, toRoot) != 0 {
 		return failName("rename", old, ErrNotSameDevice)
 	}
 	_, rest, err := h.drive(to)

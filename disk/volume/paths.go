@@ -36,7 +36,7 @@ func Split(path string) (drive, rest string, err error) {
 // and fails where [Split] does.
 func Clean(path string) (string, error) {
 	drive, rest, err := Split(path)
-	if err == nil && len(path) == len(rest)+2 && path[:1] == drive {
+	if err == nil && len(path) == len(rest)+2 && path[:1] == drive && path[2:] == rest {
 		return path, nil
 	}
 	if err != nil {

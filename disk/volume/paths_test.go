@@ -72,7 +72,7 @@ func TestPathHelpers(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{`D:\VMs\ÄRGER`, `d:/vms/./ärger/`, true}, {`D:\a`, `E:\a`, false}, {`\a`, `D:\a`, false},
+		{`D:\VMs\ÄRGER`, `d:/vms/./ärger/`, true}, {`D:\VMs\a`, `D:/VMs/a`, true}, {`D:\a`, `E:\a`, false}, {`\a`, `D:\a`, false},
 		{`\a`, `\ab`, false}, {`a?`, `A?`, false}, {`a?`, `a?`, true}, {`\straße`, `\STRASSE`, false},
 	} {
 		if got := volume.Equal(c.a, c.b); got != c.want {

@@ -291,15 +291,19 @@ func (e *expected) equalFiles(vm *hyperv.VM) error {
 func OpenVHD(h *hyperv.Host, path string) (*vhd.Image, error) { return h.OpenVHD(path) }
 
 func openFile(h *hyperv.Host, path string) (*volume.File, error) {
-	letter, rest, err := volume.Split(path)
+	name, err := volume.Name(path)
 	if err != nil {
 		return nil, err
 	}
-	v := h.Volume(letter)
-	if v == nil {
-		return nil, fmt.Errorf("%s: %w", path, volume.ErrPathNotFound)
+	f, err := h.Files().Open(name)
+	if err != nil {
+		return nil, err
 	}
-	return v.Open(rest)
+	file, ok := f.(*volume.File)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", path, volume.ErrAccessDenied)
+	}
+	return file, nil
 }
 
 // digestFile is the digest of a file's bytes, or of what a differencing VHD shows:
