@@ -234,21 +234,82 @@ func TestF03_MachineIsGone(t *testing.T) {
 	l.recovers()
 }
 
-// F4: the set lacks a volume.
+// F4: the set lacks a volume that has a file of a machine, whichever.
 func TestF04_VolumeIsNotInTheSet(t *testing.T) {
-	l := newLab(t)
-	crew(l)
-	l.machine("split", withDisk(vhdOf(`C:\split.vhd`)))
-	l.note()
-	var st vss.WriterStatus
-	l.must(l.as("backup", func(ctx context.Context) (err error) {
-		st, err = l.byHand(ctx, []string{`D:\`}, nil)
-		return err
-	}))
-	if st.State != atPrepareSnapshot || st.Code != inconsistent || !strings.Contains(st.Message, "split: ") || !strings.Contains(st.Message, "lacks C:") {
-		t.Errorf("%+v", st)
+	for name, split := range map[string]func(l *lab){
+		"disk": func(l *lab) { l.machine("split", withDisk(vhdOf(`C:\split.vhd`))) },
+		"configuration": func(l *lab) {
+			l.machine("split", func(c *hyperv.VMConfig) { c.Root = `C:\VMs\split` })
+		},
+		"checkpoint": func(l *lab) { // of a machine without a VHD, whose new disk would be there too
+			l.lun("lun", true)
+			l.checkpoint(l.machine("split", snapshotsIn(`C:\Snapshots`), func(c *hyperv.VMConfig) {
+				c.Disks, c.Guest = []hyperv.DiskConfig{{PassThrough: "lun"}}, nil
+			}), "first")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			crew(l)
+			split(l)
+			l.note()
+			var st vss.WriterStatus
+			l.must(l.as("backup", l.by(&st, `D:\`)))
+			if st.State != atPrepareSnapshot || st.Code != inconsistent || !strings.Contains(st.Message, "split: ") || !strings.Contains(st.Message, "lacks C:") {
+				t.Errorf("%+v", st)
+			}
+			l.recovers()
+		})
 	}
-	l.recovers()
+}
+
+// failedStorage is a management that tells of one machine that its storage failed.
+type failedStorage struct {
+	hyperv.Management
+	vm string
+}
+
+const critical = hyperv.State(32785)
+
+func (m *failedStorage) Machine(ctx context.Context, id [16]byte) (hyperv.Machine, error) {
+	x, err := m.Management.Machine(ctx, id)
+	if err == nil && x.Name() == m.vm {
+		x.State, x.Facts.State, x.Facts.Guest = critical, critical, nil
+	}
+	return x, err
+}
+
+func (m *failedStorage) TurnOff(ctx context.Context, id [16]byte) error {
+	if x, err := m.Machine(ctx, id); err != nil || x.State == critical {
+		return errors.Join(err, &hyperv.Error{Op: "TurnOff", On: m.vm, State: critical, Err: hyperv.ErrInvalidState})
+	}
+	return m.Management.TurnOff(ctx, id)
+}
+
+// A machine whose storage failed fails the backup of all, for good, and can be
+// neither turned off nor restored over.
+func TestMachineWhoseStorageFailed(t *testing.T) {
+	m := &failedStorage{}
+	l := newLabOf(t, hyperv.HostConfig{Manage: func(inner hyperv.Management) hyperv.Management { m.Management = inner; return m }})
+	l.running("db")
+	l.running("web", stopped)
+	target := l.mustBackup()
+	saves := len(l.w.Trace().Select("hyperv/save"))
+	m.vm = "db"
+	_, err := l.backup()
+	l.failsWith(err, atPrepareSnapshot, nonRetryable, "db: ", "critical (32785)")
+	if n := len(l.w.Trace().Select("hyperv/save")); n != saves {
+		t.Error("a machine was saved")
+	}
+	_, err = l.restore(target)
+	l.failsWith(err, vss.StateFailedAtPreRestore, nonRetryable, "critical (32785)")
+	if l.h.VM("db") == nil {
+		t.Error("it is gone")
+	}
+	m.vm = ""
+	l.mustRestore(target)
+	l.mustBackup()
+	l.settledNow()
 }
 
 // byHand makes a backup of all machines without the reference requester: it asks
