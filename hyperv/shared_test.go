@@ -129,6 +129,50 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// A machine does not move to a host where it could not go on.
+func TestMigrationNeedsALikeHost(t *testing.T) {
+	for name, row := range map[string]struct {
+		host hyperv.HostConfig
+		want error
+	}{
+		"another processor": {hyperv.HostConfig{Processor: "AuthenticAMD 15"}, hyperv.ErrFailed},
+		"another Windows":   {hyperv.HostConfig{Profile: hyperv.Profile{Windows: "6.1"}}, hyperv.ErrFailed},
+		"no memory":         {hyperv.HostConfig{MemoryMB: 3}, hyperv.ErrOutOfMemory},
+	} {
+		p := newPair(t)
+		vm := p.running("db", onShared)
+		row.host.Name = "h3"
+		h3, err := hyperv.NewHost(p.w, row.host)
+		p.must(err)
+		p.must(h3.Mount(hyperv.Mount{Volume: p.shared}))
+		if _, err := vm.MigrateTo(t.Context(), h3); !errors.Is(err, row.want) || vm.State() != hyperv.StateRunning || len(h3.VMs()) != 0 {
+			t.Errorf("%s: %v, db is %v", name, err, vm.State())
+		}
+		p.write(vm, "C:", 2*dataOff, 'y')
+	}
+}
+
+// A restore over a machine that is about to move to another host waits for the
+// move, and fails: there is nothing to delete any more, and elsewhere it runs.
+func TestRestoreOfAMachineThatMigrates(t *testing.T) {
+	p := newPair(t)
+	vm := p.running("db", onShared)
+	target := p.mustBackup()
+	call := p.w.Actor("admin").Go("migrate", func(ctx context.Context) error {
+		_, err := vm.MigrateTo(ctx, p.h2)
+		return err
+	})
+	p.advance(time.Second)
+	_, err := p.restore(target)
+	p.failsWith(err, vss.StateFailedAtPreRestore, nonRetryable, "not found")
+	p.must(call.Wait(t.Context()))
+	if moved := p.h2.VM("db"); moved == nil || moved.State() != hyperv.StateRunning || len(p.h.VMs()) != 0 {
+		t.Errorf("h1 has %v, h2 has %v", p.h.VMs(), p.h2.VMs())
+	}
+	p.write(p.h2.VM("db"), "C:", 2*dataOff, 'y')
+	p.must(p.backupOn(p.h2))
+}
+
 // A migration that fails at the other end leaves the machine where it was.
 func TestMigrationFails(t *testing.T) {
 	p := newPair(t)
