@@ -56,26 +56,14 @@ func NewPlan(src disk.Source, o Options) (*Plan, error) {
 	return p, nil
 }
 
-// findBlocks fills p.blocks. It reads a block no further than its first byte
-// that is not zero.
+// findBlocks fills p.blocks.
 func (p *Plan) findBlocks() error {
-	block := p.draft.layout.block
-	buf := make([]byte, min(block, 64<<10))
-	next := int64(0) // the first block not yet decided on
-	for e := range disk.Extents(p.src, 0, p.src.Size()) {
-		for at := max(e.Off, next*block); at < e.End(); {
-			b := at / block
-			q := buf[:min(int64(len(buf)), e.End()-at, (b+1)*block-at)]
-			if err := readFull(p.src, q, at, "source"); err != nil {
-				return err
-			}
-			at += int64(len(q))
-			if !virtdisk.AllZero(q) {
-				p.blocks = append(p.blocks, uint32(b))
-				next = b + 1
-				at = max(at, next*block)
-			}
+	read := func(q []byte, at int64) error { return readFull(p.src, q, at, "source") }
+	for b, err := range virtdisk.UsedBlocks(p.src, p.draft.layout.block, read) {
+		if err != nil {
+			return err
 		}
+		p.blocks = append(p.blocks, uint32(b))
 	}
 	return nil
 }

@@ -70,26 +70,14 @@ func newPlan(src disk.Source, o Options) (*Plan, error) {
 	return p, err
 }
 
-// findBlocks plans the blocks that hold other than zeros. It reads a block no
-// further than its first byte that is not zero.
+// findBlocks plans the blocks that hold other than zeros.
 func (p *Plan) findBlocks() error {
-	block := p.draft.lay.block
-	buf := make([]byte, min(block, 64<<10))
-	next := int64(0) // the first block not yet decided on
-	for e := range disk.Extents(p.src, 0, p.src.Size()) {
-		for at := max(e.Off, next*block); at < e.End(); {
-			b := at / block
-			q := buf[:min(int64(len(buf)), e.End()-at, (b+1)*block-at)]
-			if err := readFull(p.src, q, at, "source"); err != nil {
-				return err
-			}
-			at += int64(len(q))
-			if !allZero(q) {
-				p.blocks = append(p.blocks, planned{uint32(b), FullyPresent})
-				next = b + 1
-				at = max(at, next*block)
-			}
+	read := func(q []byte, at int64) error { return readFull(p.src, q, at, "source") }
+	for b, err := range virtdisk.UsedBlocks(p.src, p.draft.lay.block, read) {
+		if err != nil {
+			return err
 		}
+		p.blocks = append(p.blocks, planned{uint32(b), FullyPresent})
 	}
 	return nil
 }
