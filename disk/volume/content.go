@@ -221,21 +221,47 @@ func (v *Volume) ReadFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fail("ReadFile", path, bare(err))
 	}
-	data, err := f.readAll()
+	data, err := f.appendTo(nil)
 	return data, fail("ReadFile", path, err)
 }
 
-// readAll reads a snapshot.
-func (f *File) readAll() ([]byte, error) {
+// ReadFileAt reads a part of a file as [File.ReadAt] does, without opening it.
+func (v *Volume) ReadFileAt(path string, p []byte, off int64) (n int, err error) {
+	err = v.do("ReadFileAt", path, false, func(elems []string) error {
+		at, err := v.find(elems, true)
+		if err != nil {
+			return err
+		}
+		if err := v.openable(at.id, Read, ShareWrite); err != nil {
+			return err
+		}
+		if off < 0 {
+			return ErrInvalidParameter
+		}
+		n, err = v.files.get(at.id).data.ReadAt(p, off)
+		return err
+	})
+	if e, ok := err.(*Error); ok && e.Err == io.EOF {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// appendTo reads a snapshot.
+func (f *File) appendTo(b []byte) ([]byte, error) {
 	size := f.snap.Size()
 	if size > math.MaxInt32 {
-		return nil, ErrFileTooLarge
+		return b, ErrFileTooLarge
 	}
-	data := make([]byte, size)
-	if _, err := f.snap.ReadAt(data, 0); err != nil && err != io.EOF {
-		return nil, err
+	n := len(b)
+	if b == nil || int64(cap(b)-n) < size {
+		b = append(make([]byte, 0, int64(n)+size), b...)
 	}
-	return data, nil
+	b = b[:n+int(size)]
+	if _, err := f.snap.ReadAt(b[n:], 0); err != nil && err != io.EOF {
+		return b[:n], err
+	}
+	return b, nil
 }
 
 // WriteFile makes a file of these bytes, in place of the one that has the name.

@@ -200,6 +200,20 @@ func (h *Host) ReadFile(name string) (data []byte, err error) {
 	return data, err
 }
 
+// AppendFile is ReadFile into the memory behind b, if there is enough.
+func (h *Host) AppendFile(b []byte, name string) ([]byte, error) {
+	_, err := h.follow("readfile", name, func(fsys fs.FS, rest string) (err error) {
+		if f, ok := fsys.(*FS); ok {
+			b, err = f.appendFile(b, rest)
+			return err
+		}
+		data, err := fs.ReadFile(fsys, rest)
+		b = append(b, data...)
+		return err
+	})
+	return b, err
+}
+
 // ReadLink returns the target of a link, see [FS.ReadLink].
 func (h *Host) ReadLink(name string) (target string, err error) {
 	_, err = h.follow("readlink", name, func(fsys fs.FS, rest string) (err error) {

@@ -95,6 +95,9 @@ func Dir(path string) string {
 // Equal tells whether two paths mean the same place, links aside: case and the
 // kind of slash do not count. A path that [Clean] refuses equals only itself.
 func Equal(a, b string) bool {
+	if a == b {
+		return true
+	}
 	ca, errA := Clean(a)
 	cb, errB := Clean(b)
 	if errA != nil || errB != nil {

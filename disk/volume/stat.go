@@ -12,6 +12,18 @@ func (v *Volume) Stat(path string) (*Info, error) { return v.statPath("Stat", pa
 // Lstat describes a file, a directory, or a link itself.
 func (v *Volume) Lstat(path string) (*Info, error) { return v.statPath("Lstat", path, false) }
 
+// Describe is Stat for one who asks often: what it returns is nobody else's.
+func (v *Volume) Describe(path string) (info Info, err error) {
+	err = v.do("Stat", path, false, func(elems []string) error {
+		p, err := v.find(elems, true)
+		if err == nil {
+			info = v.describe(p.id, p.shown())
+		}
+		return err
+	})
+	return info, err
+}
+
 func (v *Volume) statPath(op, path string, follow bool) (info *Info, err error) {
 	err = v.do(op, path, false, func(elems []string) error {
 		info, err = v.stat(elems, follow)

@@ -117,17 +117,19 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 // ReadFile returns the bytes of a file of less than 2 GiB.
-func (f *FS) ReadFile(name string) ([]byte, error) {
+func (f *FS) ReadFile(name string) ([]byte, error) { return f.appendFile(nil, name) }
+
+func (f *FS) appendFile(b []byte, name string) ([]byte, error) {
 	var file *File
 	err := f.do("readfile", name, false, func(elems []string) (err error) {
 		file, err = f.v.open(elems, Read, Exclusive)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return b, err
 	}
-	data, err := file.readAll()
-	return data, failName("readfile", name, err)
+	b, err = file.appendTo(b)
+	return b, failName("readfile", name, err)
 }
 
 // ReadLink returns the target of a link. A relative one has forward slashes, as

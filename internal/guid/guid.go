@@ -38,8 +38,14 @@ func text(g GUID, digits string) (b [38]byte) {
 // Upper prints g in upper case without braces, as the components and files of
 // virtual machines are named.
 func Upper(g GUID) string {
-	b := text(g, "0123456789ABCDEF")
-	return string(b[1:37])
+	t := text(g, "0123456789ABCDEF")
+	return string(t[1:37])
+}
+
+// AppendUpper appends what [Upper] prints.
+func AppendUpper(b []byte, g GUID) []byte {
+	t := text(g, "0123456789ABCDEF")
+	return append(b, t[1:37]...)
 }
 
 // Braced prints g in lower case within braces.

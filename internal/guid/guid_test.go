@@ -14,7 +14,7 @@ func TestParsePrint(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Parse(%q): %v", in, err)
 		}
-		if guid.String(g) != text || guid.Braced(g) != "{"+text+"}" || guid.Upper(g) != strings.ToUpper(text) {
+		if guid.String(g) != text || guid.Braced(g) != "{"+text+"}" || guid.Upper(g) != strings.ToUpper(text) || string(guid.AppendUpper([]byte("x"), g)) != "x"+guid.Upper(g) {
 			t.Errorf("Parse(%q) prints %s, %s, %s", in, guid.String(g), guid.Braced(g), guid.Upper(g))
 		}
 		if g[0] != 0x66 || guid.Windows(g)[0] != 0xd4 || guid.Windows(guid.Windows(g)) != g {

@@ -28,9 +28,20 @@ func Encode(text []byte, e Encoding) []byte {
 	case UTF16LE:
 		return appendUTF16(make([]byte, 0, 2*len(text)), text)
 	case UTF16LEBOM:
-		return appendUTF16(append(make([]byte, 0, 2*len(text)+2), 0xFF, 0xFE), text)
+		return AppendUTF16(make([]byte, 0, 2*len(text)+2), text)
 	}
 	return text
+}
+
+// AppendUTF16 appends UTF-8 to b as [UTF16LEBOM].
+func AppendUTF16(b, text []byte) []byte { return appendUTF16(append(b, 0xFF, 0xFE), text) }
+
+// Decode returns a text that is in memory as UTF-8 without a byte order mark.
+func Decode(file []byte, lim Limits) (string, error) {
+	if err := lim.checkSize(int64(len(file))); err != nil {
+		return "", err
+	}
+	return decode(file)
 }
 
 func appendUTF16(b, text []byte) []byte {

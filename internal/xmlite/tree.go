@@ -39,22 +39,21 @@ func Parse(r io.Reader, lim Limits) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(src, lim)
+	return ParseText(src, lim)
 }
 
 // ParseBytes is [Parse] of a text that is in memory already.
 func ParseBytes(file []byte, lim Limits) (*Document, error) {
-	if err := lim.checkSize(int64(len(file))); err != nil {
-		return nil, err
-	}
-	src, err := decode(file)
+	src, err := Decode(file, lim)
 	if err != nil {
 		return nil, err
 	}
-	return parse(src, lim)
+	return ParseText(src, lim)
 }
 
-func parse(src string, lim Limits) (*Document, error) {
+// ParseText is [Parse] of what [Read] or [Decode] returned. The strings of the
+// tree are parts of src wherever that is possible.
+func ParseText(src string, lim Limits) (*Document, error) {
 	lim.Elements = orDefault(lim.Elements, 1<<18)
 	s := NewScanner(src, lim)
 	top, err := s.nodes()

@@ -37,6 +37,10 @@ var ErrUnprintable = errors.New("xml cannot hold it")
 // Grow makes room for n more bytes.
 func (w *Writer) Grow(n int) { w.buf = slices.Grow(w.buf, n) }
 
+// Reset begins another document in the memory of the one before, whose bytes are
+// lost.
+func (w *Writer) Reset() { w.buf, w.open, w.inTag, w.err = w.buf[:0], w.open[:0], false, nil }
+
 // Fail makes err the Writer's error unless it has one.
 func (w *Writer) Fail(err error) {
 	if w.err == nil {
