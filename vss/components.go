@@ -3,6 +3,7 @@ package vss
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // A ComponentKey names a component of a writer: its logical path, empty at the
@@ -50,6 +51,20 @@ func trimPath(path string) string { return strings.Trim(path, `\`) }
 // fold maps the strings that Windows holds for equal to one: upper case, letter
 // by letter.
 func fold(s string) string { return strings.Map(foldRune, s) }
+
+// sameFolded is fold(a) == fold(b), which most often shows without folding either.
+func sameFolded(a, b string) bool {
+	for i := range min(len(a), len(b)) {
+		x, y := a[i], b[i]
+		if x >= utf8.RuneSelf || y >= utf8.RuneSelf {
+			return fold(a[i:]) == fold(b[i:])
+		}
+		if x != y && foldRune(rune(x)) != foldRune(rune(y)) {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
 
 func foldRune(r rune) rune {
 	if r <= unicode.MaxASCII {

@@ -28,7 +28,10 @@ func (f FileSpec) String() string {
 // Same tells whether f and other name the same files by the same words: the
 // services match file sets so, without regard to case and to a trailing
 // backslash.
-func (f FileSpec) Same(other FileSpec) bool { return f.fold() == other.fold() }
+func (f FileSpec) Same(other FileSpec) bool {
+	return f.Recursive == other.Recursive && sameFolded(f.Spec, other.Spec) &&
+		sameFolded(strings.TrimSuffix(f.Path, `\`), strings.TrimSuffix(other.Path, `\`))
+}
 
 func (f FileSpec) fold() FileSpec {
 	return FileSpec{fold(strings.TrimSuffix(f.Path, `\`)), fold(f.Spec), f.Recursive}

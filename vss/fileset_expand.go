@@ -91,20 +91,47 @@ func (e *expansion) locate(source, root string) (string, error) {
 	} else if volume, below := cutVolume(source); len(volume) == 2 {
 		rest = volume[:1] + below
 	}
-	name := "."
+	var elements []string
 	for element := range strings.SplitSeq(strings.ReplaceAll(rest, `\`, "/"), "/") {
-		var err error
 		switch element {
 		case "":
 		case ".", "..":
-			return "", fmt.Errorf("%w: %s goes through %s", ErrInvalidArg, source, element)
-		default:
-			if name, err = e.enter(name, element); err != nil {
+			if _, err := e.descend(elements); err != nil {
 				return "", err
 			}
+			return "", fmt.Errorf("%w: %s goes through %s", ErrInvalidArg, source, element)
+		default:
+			elements = append(elements, element)
+		}
+	}
+	return e.descend(elements)
+}
+
+// descend enters one directory after another. Those that stand there as they are
+// spelled are passed at once.
+func (e *expansion) descend(elements []string) (string, error) {
+	name, n := path.Join(elements...), len(elements)
+	for ; n > 0 && !e.isDirectory(name); n-- {
+		name = name[:max(strings.LastIndexByte(name, '/'), 0)]
+	}
+	if n == 0 {
+		name = "."
+	}
+	for _, element := range elements[n:] {
+		var err error
+		if name, err = e.enter(name, element); err != nil {
+			return "", err
 		}
 	}
 	return name, nil
+}
+
+func (e *expansion) isDirectory(name string) bool {
+	if !fs.ValidPath(name) {
+		return false
+	}
+	info, err := fs.Stat(e.fsys, name)
+	return err == nil && info.IsDir()
 }
 
 // cutRunes removes the first n runes. Folding keeps the number of runes, but not
@@ -144,7 +171,7 @@ func (e *expansion) spelling(dir, element string) (string, error) {
 		return "", err
 	}
 	for _, entry := range entries {
-		if fold(entry.Name()) == fold(element) {
+		if sameFolded(entry.Name(), element) {
 			return path.Join(dir, entry.Name()), nil
 		}
 	}
@@ -238,6 +265,9 @@ func newExclude(f FileSpec, env folded) exclude {
 // excluding returns the specifications of excluded files that hold in a
 // directory.
 func (e *expansion) excluding(target string) []string {
+	if len(e.excludes) == 0 {
+		return nil
+	}
 	whole := windowsPath(target)
 	_, rooted := cutVolume(whole)
 	var patterns []string

@@ -14,6 +14,9 @@ func MatchFileName(spec, name string) bool {
 	if spec == "*" || spec == "*.*" {
 		return true
 	}
+	if !hasWildcard(spec) {
+		return sameFolded(spec, name)
+	}
 	return matchFolded([]rune(fold(spec)), []rune(fold(name)))
 }
 
@@ -59,6 +62,9 @@ func ExpandEnvironment(path string, env map[string]string) string {
 type folded map[string]string
 
 func environment(env map[string]string) folded {
+	if len(env) == 0 {
+		return nil
+	}
 	f := make(folded, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if _, ok := f[fold(name)]; !ok {
@@ -69,6 +75,9 @@ func environment(env map[string]string) folded {
 }
 
 func (f folded) expand(path string) string {
+	if !strings.Contains(path, "%") {
+		return path
+	}
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(path, "%")

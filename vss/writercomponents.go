@@ -79,6 +79,10 @@ func (c *WriterComponent) BackupMetadata() []byte { return slices.Clone(c.r.Back
 // RestoreMetadata is what the writer noted in PreRestore.
 func (c *WriterComponent) RestoreMetadata() []byte { return slices.Clone(c.r.RestoreMetadata) }
 
+// NewTargets are the places to which the requester restores files elsewhere than
+// where they were (GetNewTarget).
+func (c *WriterComponent) NewTargets() []FileMapping { return slices.Clone(c.r.NewTargets) }
+
 // FileRestoreStatus is how the requester put the files back. Outside of a restore
 // it is [ErrBadState].
 func (c *WriterComponent) FileRestoreStatus() (FileRestoreStatus, error) {
