@@ -68,25 +68,31 @@ func (s *undoStack) push(e undoEntry) *undoEntry {
 
 // drop takes an entry off that needs no undoing any more.
 func (s *undoStack) drop(e *undoEntry) {
-	s.remove(func(x *undoEntry) bool { return x == e })
+	for i, x := range slices.Backward(s.entries) { // the latest goes first, most often
+		if x == e {
+			s.unmark(e)
+			s.entries = slices.Delete(s.entries, i, i+1)
+			return
+		}
+	}
 }
 
-// remove takes entries off, and the marks they left on disk.
-func (s *undoStack) remove(is func(e *undoEntry) bool) {
-	s.entries = slices.DeleteFunc(s.entries, func(e *undoEntry) bool {
-		gone := is(e)
-		if gone && (e.kind == undoSaved || e.kind == undoCutOff) {
-			s.host.unmark(e.vm, belongsMarks[e.to])
-		}
-		return gone
-	})
+// unmark takes the marks away that an entry left on disk.
+func (s *undoStack) unmark(e *undoEntry) {
+	if e.kind == undoSaved || e.kind == undoCutOff {
+		s.host.unmark(e.vm, belongsMarks[e.to])
+	}
 }
 
 // forget takes all entries off that concern a machine, or those of some kinds:
 // it is gone, or somebody else has changed what was to be undone.
 func (s *undoStack) forget(vm [16]byte, kinds ...undoKind) {
-	s.remove(func(e *undoEntry) bool {
-		return e.vm == vm && (len(kinds) == 0 || slices.Contains(kinds, e.kind))
+	s.entries = slices.DeleteFunc(s.entries, func(e *undoEntry) bool {
+		gone := e.vm == vm && (len(kinds) == 0 || slices.Contains(kinds, e.kind))
+		if gone {
+			s.unmark(e)
+		}
+		return gone
 	})
 }
 
