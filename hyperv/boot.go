@@ -53,7 +53,7 @@ func (h *Host) Boot(ctx context.Context) error {
 			return err
 		}
 	}
-	h.vms, h.byID, h.wrapped, h.lost, h.lastRead = nil, make(map[[16]byte]*VM), nil, nil, nil
+	h.vms, h.byID, h.wrapped, h.lost, h.lastRead = nil, make(map[[16]byte]*VM), nil, nil, parsedFile{}
 	h.undo.entries = nil
 	h.macs = addressPool{last: h.macs.last}
 	for _, s := range h.switches {

@@ -143,7 +143,7 @@ func firstThere(at place, places []string) (string, error) {
 		if err != nil {
 			continue
 		}
-		if info, err := v.Stat(rest); err == nil && !info.IsDir() {
+		if info, err := v.Describe(rest); err == nil && !info.IsDir() {
 			return p, nil
 		}
 	}
@@ -242,18 +242,18 @@ func linkIn(at place, path string) (vhd.Link, bool) {
 	if err != nil {
 		return vhd.Link{}, false
 	}
-	f, err := v.OpenFile(rest, volume.Read, volume.ShareWrite)
-	if err != nil {
-		return vhd.Link{}, false
-	}
-	defer func() { _ = f.Close() }()
 	var head [vhd.FooterSize]byte
-	if _, err := f.ReadAt(head[:], 0); err != nil {
+	if _, err := v.ReadFileAt(rest, head[:], 0); err != nil {
 		return vhd.Link{}, false
 	}
 	if footer, err := vhd.ParseFooter(head[:]); err != nil || footer.Type != vhd.Differencing {
 		return vhd.Link{}, false
 	}
+	f, err := v.OpenFile(rest, volume.Read, volume.ShareWrite)
+	if err != nil {
+		return vhd.Link{}, false
+	}
+	defer func() { _ = f.Close() }()
 	image, err := vhd.Open(f, f.Size())
 	if err != nil {
 		return vhd.Link{}, false

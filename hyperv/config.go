@@ -30,7 +30,7 @@ type Configuration struct {
 	// inside the guest.
 	Initiators []string
 
-	file []byte // as it was read, or nil
+	text string // of the file that it was read from or written to, or ""
 }
 
 // A StartAction is what becomes of a machine when its host boots, with the numbers

@@ -1,7 +1,6 @@
 package hyperv
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -25,12 +24,11 @@ const startActionLeaf = "global_settings/power/host_startup/action"
 // cannot be is an error that wraps [ErrConfiguration]; what is merely missing
 // gets its default.
 func ReadConfiguration(file []byte) (*Configuration, error) {
-	return readConfiguration(bytes.Clone(file))
-}
-
-// readConfiguration is ReadConfiguration for a caller that gives the bytes away.
-func readConfiguration(file []byte) (*Configuration, error) {
-	doc, err := xmlite.ParseBytes(file, xmlite.Limits{})
+	text, err := xmlite.Decode(file, xmlite.Limits{})
+	if err != nil {
+		return nil, badConfiguration(err)
+	}
+	doc, err := xmlite.ParseText(text, xmlite.Limits{})
 	if err != nil {
 		return nil, badConfiguration(err)
 	}
@@ -39,14 +37,14 @@ func readConfiguration(file []byte) (*Configuration, error) {
 	}
 	r := reader{root: doc.Root}
 	c := &Configuration{
-		file:          file,
+		text:          text,
 		ID:            r.guid("properties/global_id"),
 		Name:          r.text("properties/name"),
 		Notes:         r.text("properties/notes"),
 		SnapshotRoot:  r.text("global_settings/snapshots/data_root"),
 		MemoryMB:      r.integer("settings/memory/bank/size", maxMemoryMB),
 		Processors:    r.integer("settings/processors/count", maxProcessors),
-		BackupOffered: r.boolean(section(backupDevice)+"/Enabled", true),
+		BackupOffered: r.boolean(backupEnabled, true),
 	}
 	c.StartAction = StartAction(r.integer(startActionLeaf, int64(StartAlways)))
 	c.Initiators = initiators(doc.Root)
@@ -137,24 +135,24 @@ func (r *reader) guidIn(path, text string) [16]byte {
 
 // sections refuses a device, or a controller of it, that stands twice.
 func (r *reader) sections() {
-	seen := make(map[string]bool)
+	seen := make(map[[2]string]bool)
+	once := func(section, controller string) {
+		key := [2]string{section, controller}
+		if seen[key] {
+			r.fail(strings.TrimSuffix(section+"/"+controller, "/"), "stands twice")
+		}
+		seen[key] = true
+	}
 	for _, s := range r.root.Elements() {
 		if !strings.HasPrefix(s.Name, "_") {
 			continue
 		}
-		for _, e := range append(s.Elements(), s) {
-			name := s.Name
-			if e != s {
-				if _, ok := numbered(e.Name, "controller"); !ok {
-					continue
-				}
-				name += "/" + e.Name
+		for _, e := range s.Elements() {
+			if _, ok := numbered(e.Name, "controller"); ok {
+				once(s.Name, e.Name)
 			}
-			if seen[name] {
-				r.fail(name, "stands twice")
-			}
-			seen[name] = true
 		}
+		once(s.Name, "")
 	}
 }
 

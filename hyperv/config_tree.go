@@ -12,10 +12,7 @@ import (
 // A tree sets leaves of a configuration by path, in sorted places. A leaf that
 // says the same already, in whatever form, stays as it is; one that is missing
 // from a file that was read is not added for what its absence means anyway.
-type tree struct {
-	root  *xmlite.Node
-	fresh bool // there was no file
-}
+type tree struct{ root *xmlite.Node }
 
 // find returns the element at a path, or nil.
 func (t tree) find(path string) *xmlite.Node {
@@ -45,7 +42,7 @@ func (t tree) leaf(path, kind, value string) {
 // set sets a leaf unless it says the same already, or its absence does.
 func (t tree) set(path, kind, value string, absent bool, same func(old string) bool) {
 	n := t.find(path)
-	if n == nil && absent && !t.fresh || n != nil && same(n.Content()) {
+	if n == nil && absent || n != nil && same(n.Content()) {
 		return
 	}
 	t.leaf(path, kind, value)

@@ -11,29 +11,27 @@ import (
 	"github.com/shadowsim/shadowsim/internal/xmlite"
 )
 
-// configurationVersion is what Windows Server 2008 writes: 1.0.
-const configurationVersion = 256
-
 // Encode prints the configuration as its file: UTF-16LE with a byte order mark,
 // elements sorted by name, every leaf with its type. Of a configuration that was
 // read, nothing changes but what was changed in c.
 func (c *Configuration) Encode() ([]byte, error) {
-	t := tree{root: xmlite.NewElement("configuration"), fresh: true}
-	doc := &xmlite.Document{Root: t.root}
-	if c.file != nil {
-		var err error
-		if doc, err = xmlite.ParseBytes(c.file, xmlite.Limits{}); err != nil {
-			return nil, badConfiguration(err) // it was read once; somebody changed the bytes
-		}
-		t = tree{root: doc.Root}
+	text, err := c.print(&xmlite.Writer{})
+	if err != nil {
+		return nil, err
 	}
-	c.encodeDrives(t)
-	c.encodeAdapters(t)
-	c.encodeSettings(t)
-	w := &xmlite.Writer{Indent: "  "}
-	w.Grow(max(len(c.file)/2, 4<<10))
+	return xmlite.Encode(text, xmlite.UTF16LEBOM), nil
+}
+
+// print is the text of the file, in the memory of w.
+func (c *Configuration) print(w *xmlite.Writer) ([]byte, error) {
+	w.Indent = "  "
+	w.Grow(max(len(c.text), 2<<10) + 512)
 	w.Declare("UTF-16")
-	doc.Write(w)
+	if c.text == "" {
+		c.printNew(w)
+	} else if err := c.printChanged(w); err != nil {
+		return nil, err
+	}
 	text, err := w.Bytes()
 	if err != nil {
 		return nil, &Error{Op: "Encode", On: c.Name, Err: fmt.Errorf("%w: %w", ErrConfiguration, err)}
@@ -41,7 +39,21 @@ func (c *Configuration) Encode() ([]byte, error) {
 	if bytes.Count(text, []byte("\n")) != bytes.Count(text, []byte("\r\n")) { // line ends within leaves are those of the file as well
 		text = bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 	}
-	return xmlite.Encode(text, xmlite.UTF16LEBOM), nil
+	return text, nil
+}
+
+// printChanged prints the configuration over what its file says.
+func (c *Configuration) printChanged(w *xmlite.Writer) error {
+	doc, err := xmlite.ParseText(c.text, xmlite.Limits{})
+	if err != nil {
+		return badConfiguration(err) // it was read once
+	}
+	t := tree{root: doc.Root}
+	c.encodeDrives(t)
+	c.encodeAdapters(t)
+	c.encodeSettings(t)
+	doc.Write(w)
+	return nil
 }
 
 // Equal tells whether two configurations would be written alike.
@@ -52,8 +64,7 @@ func (c *Configuration) Equal(d *Configuration) bool {
 }
 
 func (c *Configuration) encodeSettings(t tree) {
-	t.section(device{"Microsoft VSS Component", backupDevice, backupDevice})
-	t.boolean(section(backupDevice)+"/Enabled", c.BackupOffered, true)
+	t.boolean(backupEnabled, c.BackupOffered, true)
 	t.text("global_settings/snapshots/data_root", c.SnapshotRoot)
 	if c.StartAction != StartNothing || t.find(startActionLeaf) != nil {
 		t.integer(startActionLeaf, int64(c.StartAction))
@@ -62,11 +73,7 @@ func (c *Configuration) encodeSettings(t tree) {
 	t.guid("properties/global_id", c.ID)
 	t.text("properties/name", c.Name)
 	t.text("properties/notes", c.Notes)
-	if t.fresh {
-		t.text("properties/type_id", "Virtual Machines")
-		t.integer("properties/version", configurationVersion)
-	}
-	if t.fresh || t.find("settings/global/logical_id") != nil {
+	if t.find("settings/global/logical_id") != nil {
 		t.guid("settings/global/logical_id", c.ID)
 	}
 	t.integer("settings/memory/bank/size", c.MemoryMB)
@@ -74,7 +81,7 @@ func (c *Configuration) encodeSettings(t tree) {
 	if !slices.Equal(initiators(t.root), c.Initiators) {
 		t.remove("guest_initiator")
 		for i, iqn := range c.Initiators {
-			t.text(fmt.Sprintf("guest_initiator/target%03d/name", i), iqn)
+			t.text(initiatorLeaf(i), iqn)
 		}
 	}
 }
@@ -94,13 +101,12 @@ func (c *Configuration) encodeCheckpoints(t tree) {
 		return n.Kind == xmlite.Start && strings.HasPrefix(n.Name, "snapshot")
 	})
 	for i, id := range c.Checkpoints {
-		t.guid(fmt.Sprintf("%s/snapshot%03d/id", checkpointList, i), id)
+		t.guid(checkpointLeaf(i), id)
 	}
 	t.leaf(checkpointList+"/size", "integer", strconv.Itoa(len(c.Checkpoints)))
 }
 
 func (c *Configuration) encodeDrives(t tree) {
-	t.section(device{"Microsoft Emulated IDE Controller", ideDevice, ideDevice})
 	for _, r := range controllers(t.root) {
 		t.dropDrives(r.node, func(n int) bool {
 			at := Slot{r.bus, r.index, n}
@@ -134,7 +140,7 @@ func (c *Configuration) controllerPath(t tree, s Slot) string {
 		}
 	}
 	if t.find(in) == nil {
-		t.section(device{"Synthetic SCSI Controller", scsiDevice, own})
+		t.section(scsiController(own))
 		t.text(in+"/ChannelInstanceGuid", guid.Braced(own)) // by which readers know it
 	}
 	return fmt.Sprintf("%s/controller%d", in, s.Controller-first)
@@ -164,7 +170,7 @@ func (c *Configuration) encodeAdapters(t tree) {
 		for n := i; at[i] == ""; n++ {
 			if id := c.instance(networkDevice, n); t.find(section(id)) == nil {
 				at[i] = section(id)
-				t.section(device{"Synthetic Ethernet Port", networkDevice, id})
+				t.section(ethernetPort(id))
 			}
 		}
 		c.encodeAdapter(t, at[i], a)
@@ -179,34 +185,19 @@ func (c *Configuration) encodeAdapter(t tree, section string, a Adapter) {
 	t.guid(section+"/SwitchName", a.Switch)
 }
 
-// section names the element of a device instance.
-func section(instance [16]byte) string { return "_" + guid.String(instance) + "_" }
-
-// device is a line of the manifest.
-type device struct {
-	name             string
-	device, instance [16]byte
-}
-
-// section adds the section of a device, and its line in the manifest. Of a
-// configuration that was read, what every machine has is not added.
+// section adds the section of a device, and its line in the manifest.
 func (t tree) section(d device) {
-	builtIn := d.device == d.instance
-	if t.find(section(d.instance)) != nil || builtIn && !t.fresh {
+	if t.find(section(d.instance)) != nil {
 		return
 	}
-	if !builtIn {
-		t.child(section(d.instance))
-	}
+	t.child(section(d.instance))
 	n := 1
 	for t.find(vdev(n)) != nil {
 		n++
 	}
-	entry := vdev(n) + "/"
-	t.always(entry+"device", guid.String(d.device))
-	t.leaf(entry+"flags", "integer", "0")
-	t.always(entry+"instance", guid.Upper(d.instance))
-	t.always(entry+"name", d.name)
+	for _, l := range d.leaves(n) {
+		t.leaf(l.path, l.kind, l.value)
+	}
 	t.countManifest()
 }
 
@@ -233,5 +224,3 @@ func (t tree) countManifest() {
 	}
 	t.leaf("manifest/size", "integer", strconv.Itoa(n))
 }
-
-func vdev(n int) string { return fmt.Sprintf("manifest/vdev%03d", n) }

@@ -12,6 +12,7 @@ import (
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/internal/xmlite"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
@@ -266,7 +267,7 @@ func (h *Host) createDisk(d DiskConfig) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if info, err := v.Stat(rest); err == nil && info.IsDir() {
+	if info, err := v.Describe(rest); err == nil && info.IsDir() {
 		return false, &Error{Op: "Attach", On: d.Path, Err: volume.ErrAccessDenied}
 	} else if err == nil || d.Size == 0 && d.Parent == "" {
 		return false, err
@@ -352,14 +353,16 @@ func installOn(d *vhdDisk, s *guest.System) (bool, error) {
 
 // writeConfiguration writes a configuration file in place of what was there.
 func (h *Host) writeConfiguration(c *Configuration, path string) error {
-	text, err := c.Encode()
+	h.printer.Reset()
+	text, err := c.print(&h.printer)
 	if err != nil {
 		return err
 	}
-	if err := h.writeFile(path, text); err != nil {
+	h.buffer = xmlite.AppendUTF16(h.buffer[:0], text)
+	if err := h.writeFile(path, h.buffer); err != nil {
 		return &Error{Op: "WriteConfiguration", On: path, Err: err}
 	}
-	c.file = text
+	c.text = string(text)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
+	"github.com/shadowsim/shadowsim/internal/xmlite"
 	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
@@ -58,7 +59,8 @@ type Host struct {
 	actor    *sim.Actor
 	name     string
 	root     string
-	memory   int64 // in mebibytes; 0 is without end
+	folder   string // of the configurations below root
+	memory   int64  // in mebibytes; 0 is without end
 	platform platform
 	profile  Profile
 	catalog  guest.Catalog
@@ -78,8 +80,10 @@ type Host struct {
 	undo     undoStack
 	macs     addressPool
 	watchers []*stateWatcher
-	lastRead *Configuration // what loadConfiguration took apart last
-	lost     []Leftover     // registrations that did not survive the last boot
+	lastRead parsedFile
+	printer  xmlite.Writer // of configuration files
+	buffer   []byte        // the bytes of a file, for as long as a call has them
+	lost     []Leftover    // registrations that did not survive the last boot
 }
 
 // NewHost makes a host whose services run.
@@ -104,6 +108,7 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 	if h.root == "" {
 		h.root = DefaultRoot
 	}
+	h.folder = filesBelow(h.root, [16]byte{}).folder
 	if len(c.Volumes) == 0 {
 		c.Volumes = Volumes("C:")
 	}
@@ -216,7 +221,12 @@ func (h *Host) forget(vm *VM) {
 
 // dismiss is forget for a machine that lives on elsewhere.
 func (h *Host) dismiss(vm *VM) {
-	h.vms = slices.DeleteFunc(h.vms, func(other *VM) bool { return other == vm })
+	if i := slices.Index(h.vms, vm); i == 0 { // as it is most often in a restore, which deletes one after another
+		h.vms[0] = nil
+		h.vms = h.vms[1:]
+	} else if i > 0 {
+		h.vms = slices.Delete(h.vms, i, i+1)
+	}
 	delete(h.byID, vm.config.ID)
 	h.macs.giveBack(vm.config)
 }
@@ -238,11 +248,12 @@ func (h *Host) writeFile(path string, data []byte) error {
 	return v.WriteFile(rest, data)
 }
 
-// readFile reads a file of the host; links to other volumes resolve.
-func (h *Host) readFile(path string) ([]byte, error) {
+// readFile reads a file of the host into the buffer; links to other volumes resolve.
+func (h *Host) readFile(path string) error {
 	name, err := volume.Name(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return fs.ReadFile(h.files, name)
+	h.buffer, err = h.files.AppendFile(h.buffer[:0], name)
+	return err
 }

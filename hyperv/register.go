@@ -74,7 +74,7 @@ func (h *Host) enroll(c *Configuration, path string, stamp fileStamp, rules enro
 	vm.emit("vm/register", rules.register, sim.S("path", path), sim.S("state", vm.state.String()))
 	vm.notify(0, vm.state)
 	if linked {
-		vm.emit("vm/link", rules.link, sim.S("at", filesBelow(h.root, c.ID).config()), sim.S("to", path))
+		vm.emit("vm/link", rules.link, sim.S("at", h.defaultConfig(c.ID)), sim.S("to", path))
 	}
 	return vm, nil
 }
@@ -105,28 +105,34 @@ func (h *Host) stampOf(path string) (fileStamp, error) {
 	if err != nil {
 		return fileStamp{}, err
 	}
-	info, err := v.Stat(rest)
+	info, err := v.Describe(rest)
 	if err != nil {
 		return fileStamp{}, err
 	}
 	return fileStamp{info.FileID(), info.Size(), info.ModTime()}, nil
 }
 
+// A parsedFile is what loadConfiguration took apart last.
+type parsedFile struct {
+	bytes  []byte
+	config *Configuration
+}
+
 // loadConfiguration reads a configuration file, over links if need be. A restore
 // reads each one twice in a row: the same bytes are taken apart once.
 func (h *Host) loadConfiguration(path string) (*Configuration, error) {
-	text, err := h.readFile(path)
-	if err != nil {
+	if err := h.readFile(path); err != nil {
 		return nil, errors.Join(ErrFileNotFound, err)
 	}
-	if last := h.lastRead; last != nil && bytes.Equal(text, last.file) {
-		return last.clone(), nil
+	last := &h.lastRead
+	if last.config != nil && bytes.Equal(h.buffer, last.bytes) {
+		return last.config.clone(), nil
 	}
-	c, err := readConfiguration(text)
+	c, err := ReadConfiguration(h.buffer)
 	if err != nil {
 		return nil, err
 	}
-	h.lastRead = c
+	last.config, last.bytes, h.buffer = c, h.buffer, last.bytes
 	return c.clone(), nil
 }
 
@@ -167,7 +173,7 @@ func (vm *VM) broken() error {
 // link puts a symbolic link into the default location, in place of a stale one,
 // unless it is there.
 func (h *Host) link(path string, id [16]byte) (made bool, err error) {
-	at := filesBelow(h.root, id).config()
+	at := h.defaultConfig(id)
 	v, rest, err := h.volumeOf(at)
 	if err != nil {
 		return false, err
@@ -191,7 +197,7 @@ func (h *Host) link(path string, id [16]byte) (made bool, err error) {
 // gone, or is the machine's own configuration. One that leads to somebody else's
 // stays.
 func (h *Host) removeStaleLink(id [16]byte) error {
-	c, err := h.loadConfiguration(filesBelow(h.root, id).config())
+	c, err := h.loadConfiguration(h.defaultConfig(id))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && c.ID == id {
 		return h.unlink(id)
 	}
@@ -200,7 +206,7 @@ func (h *Host) removeStaleLink(id [16]byte) error {
 
 // unlink removes the link in the default location, if there is one.
 func (h *Host) unlink(id [16]byte) error {
-	v, rest, err := h.volumeOf(filesBelow(h.root, id).config())
+	v, rest, err := h.volumeOf(h.defaultConfig(id))
 	if err != nil {
 		return err
 	}

@@ -207,7 +207,7 @@ func (h *Host) isSaved(f files) bool {
 	if err != nil {
 		return false
 	}
-	_, err = v.Stat(vsv)
+	_, err = v.Describe(vsv)
 	return err == nil
 }
 
@@ -217,6 +217,9 @@ func (h *Host) removeSavedState(f files) error {
 	v, folder, err := h.volumeOf(f.stateFolder())
 	if err != nil {
 		return err
+	}
+	if _, err := v.Lstat(folder); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	for _, path := range []string{f.memory(), f.devices()} {
 		_, rest, _ := h.volumeOf(path)

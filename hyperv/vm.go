@@ -73,7 +73,7 @@ func (vm *VM) files() files { return filesOf(vm.path, vm.config.ID) }
 // linked tells whether the machine's configuration is somewhere else than in
 // the default location, so that a link leads to it (R52).
 func (h *Host) linked(path string, id [16]byte) bool {
-	return !volume.Equal(path, filesBelow(h.root, id).config())
+	return !volume.Equal(path, h.defaultConfig(id))
 }
 
 // Lock takes the machine for an operation such as an export, which other

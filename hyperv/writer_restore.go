@@ -177,7 +177,7 @@ func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent
 
 // restoredTo tells where a file was restored to.
 func restoredTo(c *vss.WriterComponent, path string) string {
-	for _, t := range c.Record().NewTargets {
+	for _, t := range c.NewTargets() {
 		if volume.Equal(t.Path, volume.Dir(path)) && volume.Equal(t.Spec, volume.Base(path)) {
 			return volume.Join(t.Destination, volume.Base(path))
 		}
