@@ -27,8 +27,8 @@ func BenchmarkMixedHost(b *testing.B) {
 
 func runMixed(b *testing.B, n, parallel int) {
 	ctx := b.Context()
-	b.ReportAllocs()
 	var down, whole float64
+	var c costs
 	for b.Loop() {
 		b.StopTimer()
 		oracle := hypervtest.NewOracle()
@@ -38,8 +38,12 @@ func runMixed(b *testing.B, n, parallel int) {
 		target := newTarget()
 		began := w.Now()
 		b.StartTimer()
+		c.begin()
 		check(b, backUp(ctx, h, target))
+		c.end("backup-us/vm")
+		c.begin()
 		check(b, restoreTo(ctx, h, target))
+		c.end("restore-us/vm")
 		b.StopTimer()
 		whole = (w.Now() - began).Seconds()
 		for _, f := range oracle.Check(h) {
@@ -56,7 +60,7 @@ func runMixed(b *testing.B, n, parallel int) {
 		check(b, w.Close())
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(n), "us/vm")
+	c.report(b, n)
 	b.ReportMetric(down, "virtual-s-down/vm")
 	b.ReportMetric(whole, "virtual-s")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
@@ -64,32 +65,88 @@ func BenchmarkSmallScenario(b *testing.B) {
 	}
 }
 
-// BenchmarkHost backs up and restores hosts with many machines that are off; the
-// time and the memory of a machine must not grow with their number.
+// BenchmarkHost builds, backs up and restores hosts with many machines that are
+// off. What one machine costs must not grow with their number: the time of the
+// three together and of each, the bytes and the number of allocations, and the
+// bytes that a machine holds when it is built.
 func BenchmarkHost(b *testing.B) {
-	for _, n := range []int{10, 1000, 10000} {
+	for _, n := range []int{10, 1000, 10000, 100000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			ctx := b.Context()
-			for b.Loop() {
-				var before, after runtime.MemStats
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				w := sim.New()
-				h := hostWith(ctx, b, w, n)
-				runtime.GC()
-				runtime.ReadMemStats(&after)
-				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/vm")
-				target := newTarget()
-				check(b, backUp(ctx, h, target))
-				check(b, restoreTo(ctx, h, target))
-				if len(h.VMs()) != n {
-					b.Fatalf("%d machines", len(h.VMs()))
-				}
-				check(b, w.Close())
+			if n > 10000 && testing.Short() {
+				b.Skip("takes a minute")
 			}
-			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(n), "us/vm")
+			var c costs
+			for b.Loop() {
+				runHost(b, n, &c)
+			}
+			c.report(b, n)
 		})
 	}
+}
+
+func runHost(b *testing.B, n int, c *costs) {
+	ctx := b.Context()
+	w := sim.New(sim.Limits(0, 1<<40))
+	before := c.heap()
+	c.begin()
+	h := hostWith(ctx, b, w, n)
+	c.end("build-us/vm")
+	c.held += c.heap() - before
+	target := newTarget()
+	c.begin()
+	check(b, backUp(ctx, h, target))
+	c.end("backup-us/vm")
+	c.begin()
+	check(b, restoreTo(ctx, h, target))
+	c.end("restore-us/vm")
+	if len(h.VMs()) != n {
+		b.Fatalf("%d machines", len(h.VMs()))
+	}
+	check(b, w.Close())
+}
+
+// costs add up what the parts of a benchmark take.
+type costs struct {
+	spent              map[string]time.Duration
+	bytes, count, held uint64
+	began              time.Time
+	at                 runtime.MemStats
+}
+
+// heap is what the heap holds.
+func (c *costs) heap() uint64 {
+	runtime.GC()
+	runtime.ReadMemStats(&c.at)
+	return c.at.HeapAlloc
+}
+
+func (c *costs) begin() {
+	runtime.ReadMemStats(&c.at)
+	c.began = time.Now()
+}
+
+func (c *costs) end(part string) {
+	took := time.Since(c.began)
+	if c.spent == nil {
+		c.spent = make(map[string]time.Duration)
+	}
+	c.spent[part] += took
+	c.spent["us/vm"] += took
+	bytes, count := c.at.TotalAlloc, c.at.Mallocs
+	runtime.ReadMemStats(&c.at)
+	c.bytes += c.at.TotalAlloc - bytes
+	c.count += c.at.Mallocs - count
+}
+
+// report gives what one of n machines costs.
+func (c *costs) report(b *testing.B, n int) {
+	all := float64(b.N) * float64(n)
+	for part, took := range c.spent {
+		b.ReportMetric(float64(took.Nanoseconds())/1000/all, part)
+	}
+	b.ReportMetric(float64(c.bytes)/all, "B-allocated/vm")
+	b.ReportMetric(float64(c.count)/all, "allocs/vm")
+	b.ReportMetric(float64(c.held)/all, "B-held/vm")
 }
 
 func hostWith(ctx context.Context, b *testing.B, w *sim.World, n int) *hyperv.Host {
