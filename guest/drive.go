@@ -35,6 +35,7 @@ type Drive struct {
 	holds  int                // counts the ends and beginnings of holds
 	forgo  context.CancelFunc // ends the kernel's wait for the end of a hold
 	rules  Rules              // what its operating system can snapshot
+	os     OS
 
 	shadows shadowList
 	traffic Traffic

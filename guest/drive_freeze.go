@@ -6,7 +6,7 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// PointFreeze is where a Linux may fail to freeze a file system, asked for the
+// PointFreeze is where a Linux or a FreeBSD may fail to freeze a file system, asked for the
 // volume: on=h1/web01/guest/disk0.1
 const PointFreeze sim.Point = "guest/fsfreeze"
 
@@ -29,7 +29,7 @@ func (d *Drive) fifreeze(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case !d.volume.FileSystem.freezable():
+	case !d.volume.FileSystem.freezable(d.os):
 		return &Error{Op: "Freeze", On: d.path, Err: ErrNotFreezable}
 	case d.Held():
 		return &Error{Op: "Freeze", On: d.path, Err: ErrFrozen}
@@ -50,8 +50,11 @@ func (d *Drive) Thaw() error {
 
 // freezable tells whether a Linux mounts such a file system writable and can
 // freeze it. The daemon passes over FAT and what is read-only; swap and what is
-// not formatted is not mounted.
-func (f FileSystem) freezable() bool {
+// not formatted is not mounted. A FreeBSD suspends UFS alone.
+func (f FileSystem) freezable(os OS) bool {
+	if os.IsFreeBSD() {
+		return f.Kind == UFS
+	}
 	switch f.Kind {
 	case Ext2, Ext3, Ext4, XFS, Btrfs:
 		return true

@@ -31,10 +31,11 @@ const (
 	Btrfs
 	LinuxSwap
 	ISO9660
+	UFS
 )
 
 var fileSystemNames = [...]string{"none", "unknown", "NTFS", "FAT12", "FAT16", "FAT32", "exFAT", "ReFS",
-	"BitLocker", "ext2", "ext3", "ext4", "XFS", "btrfs", "swap", "ISO 9660"}
+	"BitLocker", "ext2", "ext3", "ext4", "XFS", "btrfs", "swap", "ISO 9660", "UFS"}
 
 // String names the file system.
 func (k FileSystemKind) String() string {
@@ -48,7 +49,7 @@ func (k FileSystemKind) String() string {
 type FileSystem struct {
 	Kind FileSystemKind
 
-	// Serial is the volume serial number: eight bytes for NTFS and ReFS, four
+	// Serial is the volume serial number: eight bytes for NTFS, ReFS and UFS, four
 	// for FAT and exFAT. Others have the UUID instead.
 	Serial uint64
 	UUID   guid.GUID
@@ -59,7 +60,7 @@ type FileSystem struct {
 
 	SectorSize  int64 // bytes; 512 where the file system counts in blocks alone
 	Sectors     int64 // what the file system spans
-	ClusterSize int64 // bytes; the block of the ext family, XFS and btrfs
+	ClusterSize int64 // bytes; the block of the ext family, XFS, btrfs and UFS
 }
 
 // known tells that there is a file system, and one with a name.
@@ -77,7 +78,7 @@ func (f FileSystem) SnapshotCapable() bool { return f.Kind == NTFS }
 func (f FileSystem) String() string {
 	s := f.Kind.String()
 	switch f.Kind {
-	case NTFS, ReFS:
+	case NTFS, ReFS, UFS:
 		s += fmt.Sprintf(" serial %016x", f.Serial)
 	case FAT12, FAT16, FAT32, ExFAT:
 		s += fmt.Sprintf(" serial %08x", f.Serial)
@@ -92,7 +93,7 @@ func (f FileSystem) String() string {
 
 const (
 	bootHead = 4096           // holds every boot sector, and the ext superblock
-	deepHead = 64<<10 + 4<<10 // reaches behind the superblock of btrfs
+	deepHead = 64<<10 + 4<<10 // reaches behind the superblocks of btrfs and UFS 2
 )
 
 // DetectFileSystem tells which file system a volume of size bytes carries, from
@@ -136,7 +137,7 @@ func (d image) detect() (FileSystem, *LayoutError) {
 			return unknown, bad
 		}
 	}
-	if fs, ok := probe(b, detectExt, detectXFS, detectBtrfs, detectSwap, detectISO); ok {
+	if fs, ok := probe(b, detectExt, detectXFS, detectBtrfs, detectUFS, detectSwap, detectISO); ok {
 		return fs, nil
 	}
 	if b.zero() {

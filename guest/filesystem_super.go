@@ -13,6 +13,8 @@ const (
 	extAt   = 1024
 	btrfsAt = 64 << 10
 	isoAt   = 32 << 10
+	ufs1At  = 8 << 10
+	ufs2At  = 64 << 10
 )
 
 // Features that make an ext file system what it is called. A volume with a
@@ -106,4 +108,30 @@ func detectISO(b block) (FileSystem, bool) {
 	}
 	fs := FileSystem{Kind: ISO9660, Label: s.label(40, 32), ClusterSize: size}
 	return known(fs.span(uint64(s.u32(80)), size, sectorSize))
+}
+
+// detectUFS finds the superblock of FreeBSD's file system (sys/ufs/ffs/fs.h), of
+// either version, in the byte order of the PC.
+func detectUFS(b block) (FileSystem, bool) {
+	const size = 1376
+	for _, v := range []struct {
+		at    int
+		magic uint32
+		count func(s block) uint64
+	}{
+		{ufs2At, 0x19540119, func(s block) uint64 { return s.u64(1080) }},
+		{ufs1At, 0x00011954, func(s block) uint64 { return uint64(s.u32(36)) }},
+	} {
+		if len(b) < v.at+size || b.u32(v.at+1372) != v.magic {
+			continue
+		}
+		s := b[v.at:]
+		whole, fragment := int64(s.u32(48)), int64(s.u32(52))
+		if whole > 64<<10 || fragment < 512 || fragment > whole || !isPowerOfTwo(whole) || !isPowerOfTwo(fragment) {
+			return FileSystem{Kind: UnknownFileSystem}, true
+		}
+		fs := FileSystem{Kind: UFS, Serial: s.u64(144), Label: s.label(680, 32), ClusterSize: whole}
+		return known(fs.span(v.count(s), fragment, sectorSize))
+	}
+	return FileSystem{}, false
 }

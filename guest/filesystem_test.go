@@ -232,7 +232,7 @@ func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
 		guest.Scheme(4).String():          "Scheme(4)",
 		guest.Role(9).String():            "Role(9)",
-		guest.FileSystemKind(16).String(): "FileSystemKind(16)",
+		guest.FileSystemKind(17).String(): "FileSystemKind(17)",
 		guest.Code(12).Error():            "guest error 12",
 		guest.Code(0).Error():             "guest error 0",
 		guest.Fact{Disk: 2}.String():      "disk 2: fact 0",

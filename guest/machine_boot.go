@@ -128,7 +128,7 @@ func (m *Machine) mount() error {
 	}
 	m.system = s
 	for _, d := range m.drives {
-		d.rules.ReFS = s.OS.ReFS()
+		d.rules.ReFS, d.os = s.OS.ReFS(), s.OS
 	}
 	return nil
 }

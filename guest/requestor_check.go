@@ -45,13 +45,13 @@ func (m *Machine) BackupStatus() OperationalStatus {
 
 // HotBackup tells whether the machine's backup service, if the host can talk to it,
 // can back the machine up while it runs. The first time that it cannot is event 22
-// of the guest's log ("Microsoft-Windows-Hyper-V-Guest-Drivers", IcSvc).
+// of a Windows guest's log ("Microsoft-Windows-Hyper-V-Guest-Drivers", IcSvc).
 func (m *Machine) HotBackup() bool {
 	r, err := m.Requestor()
 	if err != nil || canHotBackup(r) {
 		return true
 	}
-	if !m.toldCold {
+	if !m.toldCold && m.system.OS.VSS() {
 		m.toldCold = true
 		m.event(eventHotBackup, ErrNoHotBackup)
 	}
@@ -123,7 +123,9 @@ func DefaultRequestor(m *Machine) Requestor {
 	case m.service != nil:
 		return newWindowsRequestor(m)
 	case m.system.OS.IsLinux():
-		return newDaemon(m)
+		return newDaemon(m, "hypervvssd")
+	case m.system.OS.IsFreeBSD():
+		return newDaemon(m, "hv_vss_daemon")
 	}
 	return nil
 }

@@ -9,13 +9,14 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// A daemon is the backup service of a Linux: it freezes the file systems, has
-// the disks kept and thaws. There are no writers and nothing is recovered, so
-// its copies are consistent for the file systems alone (hv_vss_daemon).
+// A daemon is the backup service of a Linux or a FreeBSD: it freezes the file
+// systems, has the disks kept and thaws. There are no writers and nothing is
+// recovered, so its copies are consistent for the file systems alone
+// (hv_vss_daemon), and for programs that are a [Quiescer] in a FreeBSD.
 type daemon struct{ runner sessionRunner }
 
-func newDaemon(m *Machine) *daemon {
-	return &daemon{sessionRunner{machine: m, name: "hypervvssd"}}
+func newDaemon(m *Machine, name string) *daemon {
+	return &daemon{sessionRunner{machine: m, name: name}}
 }
 
 func (d *daemon) Snapshot(ctx context.Context, o SnapshotOptions) (*Snapshot, error) {
@@ -32,11 +33,13 @@ func (d *daemon) Release(ctx context.Context, s *Snapshot) error {
 type fsFreeze struct {
 	machine *Machine
 	frozen  []*Drive // asked to freeze, those that were frozen already as well
+	quiet   []*app   // told to be
 	result  *Snapshot
 }
 
 // run freezes one mount after the other, the root last, keeps the disks, and
-// thaws. What the kernel cannot freeze is kept as it is at that instant.
+// thaws. What the kernel cannot freeze is kept as it is at that instant. Programs
+// that are to be quiet are so before, and until after.
 func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 	m := f.machine
 	drives := m.backupDrives()
@@ -44,6 +47,9 @@ func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 		return nil, ErrNothingToDo
 	}
 	slices.SortStableFunc(drives, func(a, b *Drive) int { return f.order(a) - f.order(b) })
+	if err := f.quiesce(ctx); err != nil {
+		return nil, err
+	}
 	for _, d := range drives {
 		if err := f.freeze(ctx, d); err != nil {
 			return nil, err
@@ -52,15 +58,14 @@ func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 	if err := f.keep(ctx, drives); err != nil {
 		return nil, err
 	}
-	f.thaw()
-	return f.result, nil
+	return f.result, f.thaw(ctx)
 }
 
 // freeze freezes one mount. One that is frozen already, by an administrator or
 // because it is mounted twice, is no failure.
 func (f *fsFreeze) freeze(ctx context.Context, d *Drive) error {
 	volume := sim.S("volume", d.volume.Name())
-	if !d.volume.FileSystem.freezable() {
+	if !d.volume.FileSystem.freezable(d.os) {
 		f.machine.actor.Emit("guest/fsfreeze-skip", "", volume, sim.S("holds", d.volume.FileSystem.Kind.String()))
 		return nil
 	}
@@ -99,19 +104,20 @@ func (f *fsFreeze) keep(ctx context.Context, drives []*Drive) error {
 	return nil
 }
 
-// thaw lets every mount go on. One that is thawed already is no failure.
-func (f *fsFreeze) thaw() {
+// thaw lets every mount go on, and then the programs. A mount that is thawed
+// already is no failure.
+func (f *fsFreeze) thaw(ctx context.Context) error {
 	for _, d := range f.frozen {
 		if d.Thaw() == nil {
 			f.machine.actor.Emit("guest/fsthaw", "", sim.S("volume", d.volume.Name()))
 		}
 	}
 	f.frozen = nil
+	return f.goOn(ctx)
 }
 
-func (f *fsFreeze) undo(context.Context) error {
-	f.thaw()
-	return f.machine.dropAll(f.result)
+func (f *fsFreeze) undo(ctx context.Context) error {
+	return errors.Join(f.thaw(context.WithoutCancel(ctx)), f.machine.dropAll(f.result))
 }
 
 // backupDrives lists the volumes that a backup from inside covers: those on

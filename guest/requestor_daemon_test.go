@@ -51,6 +51,10 @@ func (b *rig) overlay(kind guest.FileSystemKind) {
 		write(64<<10+64, "_BHRfS_M")
 		write(64<<10+112, "\x00\x00\x40\x00\x00\x00\x00\x00") // 4 MiB
 		write(64<<10+144, "\x00\x10\x00\x00")
+	case guest.UFS:
+		write(64<<10+48, "\x00\x80\x00\x00\x00\x10\x00\x00")   // blocks of 32 KiB, fragments of 4
+		write(64<<10+1080, "\x00\x04\x00\x00\x00\x00\x00\x00") // 1024 fragments
+		write(64<<10+1372, "\x19\x01\x54\x19")
 	case guest.LinuxSwap:
 		write(4096-10, "SWAPSPACE2")
 		write(1028, "\xFF\x03\x00\x00") // the last page is 1023

@@ -4,8 +4,8 @@ import "strings"
 
 // An OS is an operating system by the name its vendor gives it. Any name may
 // stand in a [System]; one that is not known here supports no integration
-// service and has no Volume Shadow Copy Service. A name that begins with
-// "Linux" is a Linux, whatever follows.
+// service and has no Volume Shadow Copy Service. A name that begins with "Linux" or
+// "FreeBSD" is one, whatever follows.
 type OS string
 
 // Operating systems of guests.
@@ -24,6 +24,7 @@ const (
 	WindowsServer2019   OS = "Windows Server 2019"
 	WindowsServer2022   OS = "Windows Server 2022"
 	Linux               OS = "Linux"
+	FreeBSD             OS = "FreeBSD"
 )
 
 // age orders the systems of Windows by what they bring along. Zero is no Windows
@@ -60,16 +61,19 @@ func (os OS) age() age {
 // IsLinux tells a Linux of any distribution.
 func (os OS) IsLinux() bool { return strings.HasPrefix(string(os), string(Linux)) }
 
+// IsFreeBSD tells a FreeBSD of any version.
+func (os OS) IsFreeBSD() bool { return strings.HasPrefix(string(os), string(FreeBSD)) }
+
 // Supports tells whether the integration service exists for the operating
 // system at all. There is no backup service for Windows 2000 and Windows XP,
-// and no guest service interface before Windows Server 2012 R2. A Linux has a
-// daemon for each, of which the one for backup works with hosts from Windows
+// and no guest service interface before Windows Server 2012 R2. A Linux and a
+// FreeBSD have a daemon for each, of which the one for backup works with hosts from Windows
 // Server 2012 R2 on.
 func (os OS) Supports(n ServiceName) bool {
 	if n.ClassID() == [16]byte{} {
 		return false
 	}
-	if os.IsLinux() {
+	if os.IsLinux() || os.IsFreeBSD() {
 		return true
 	}
 	switch n {

@@ -279,6 +279,8 @@ func TestOperatingSystems(t *testing.T) {
 		{guest.WindowsServer2022, true, true, true, true, 6},
 		{guest.Linux, true, true, false, false, 6},
 		{"Linux, some distribution 7", true, true, false, false, 6},
+		{guest.FreeBSD, true, true, false, false, 6},
+		{"FreeBSD 11.1", true, true, false, false, 6},
 		{"MS-DOS", false, false, false, false, 0},
 	} {
 		got := []bool{c.os.Supports(guest.HeartbeatService), c.os.Supports(guest.BackupService), c.os.VSS(), c.os.ReFS()}
@@ -289,7 +291,10 @@ func TestOperatingSystems(t *testing.T) {
 			t.Errorf("%s has %d services, want %d", c.os, n, c.services)
 		}
 	}
-	if !guest.OS("Linux 6.1").IsLinux() || guest.WindowsServer2008.IsLinux() {
-		t.Error("Linux is not told from Windows")
+	if !guest.OS("Linux 6.1").IsLinux() || guest.WindowsServer2008.IsLinux() || guest.FreeBSD.IsLinux() {
+		t.Error("Linux is not told from others")
+	}
+	if !guest.OS("FreeBSD 11.1").IsFreeBSD() || guest.WindowsServer2008.IsFreeBSD() || guest.Linux.IsFreeBSD() {
+		t.Error("FreeBSD is not told from others")
 	}
 }
