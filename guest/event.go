@@ -8,8 +8,12 @@ const (
 	eventInit           = 1  // the requester could not be initialized
 	eventSetContext     = 2  // SetContext failed
 	eventSetBackupState = 3  // SetBackupState failed
+	eventDetection      = 4  // which disks the host does not see could not be told
+	eventNoneArrived    = 6  // none of the shadow copies is there
+	eventSomeArrived    = 7  // not all of the shadow copies are there
 	eventHotBackup      = 22 // the operating system cannot be backed up while it runs
 	eventWriter         = 23 // a writer failed
+	eventDiskNumber     = 24 // the number of a volume's disk could not be told
 )
 
 // event writes a failure to the guest's event log with its number there.

@@ -19,6 +19,8 @@ func FaultPoints() []sim.FaultPoint {
 			Outcomes: []sim.Outcome{fails, hangs, dies, {Delay: 2 * DefaultTimeout}}},
 		{Point: PointSnapshot, Doc: "the guest's answer, that the copies are made, is lost",
 			Outcomes: []sim.Outcome{fails, hangs, dies}},
+		{Point: PointDetect, Doc: "a Windows guest cannot tell which disks the host does not see", Outcomes: []sim.Outcome{fails}},
+		{Point: PointDiskNumber, Doc: "a Windows guest cannot tell on which disk a volume lies", Outcomes: []sim.Outcome{fails}},
 		{Point: PointFreeze, Doc: "a Linux guest's file system cannot be frozen", Outcomes: []sim.Outcome{fails, hangs}},
 		{Point: PointBoot, Doc: "the guest does not boot", Outcomes: []sim.Outcome{fails}},
 		{Point: PointResume, Doc: "the guest does not resume from its memory", Outcomes: []sim.Outcome{fails}},

@@ -1,6 +1,8 @@
 package guest_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -169,5 +171,58 @@ func TestReFSByOperatingSystem(t *testing.T) {
 		if len(s.Copies) != 2 {
 			t.Errorf("%s: copies of %v", os, s.Copies)
 		}
+	}
+}
+
+// What the backup service of a Windows cannot tell about disks fails the backup with
+// an event of its own in the guest's log.
+func TestEventsOfDisks(t *testing.T) {
+	for plan, id := range map[string]string{
+		"guest/detect on=*/vmicvss err=0x8007001F": "4",
+		"guest/disk-number on=*/D: err=0x8007001F": "24",
+	} {
+		b := newRig(t, sim.Plan(plan))
+		m := b.boot()
+		if _, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{}); err == nil {
+			t.Errorf("%s: no error", plan)
+		}
+		if logged := b.world.Trace().Select("guest/event"); len(logged) != 1 || logged[0].Get("id") != id {
+			t.Errorf("%s: event log %v", plan, logged)
+		}
+		b.settled(m)
+		b.snapshot(m)
+	}
+}
+
+// A shadow copy that is lost before the host hears of it, because more changed than
+// its diff area holds, fails the backup: event 7, and event 6 if none is left.
+func TestLostShadowCopies(t *testing.T) {
+	for id, volumes := range map[string][]string{"7": {"D:"}, "6": {"C:", "D:", "E:"}} {
+		b := newRig(t, sim.Plan("vss/backup-complete on=*/ledger delay=30s"))
+		m := b.boot()
+		for _, v := range volumes {
+			d, err := m.Drive(v)
+			b.must(err)
+			d.SetDiffArea(16 << 10)
+		}
+		r := b.requestor(m)
+		host := b.vm.Go("host", func(ctx context.Context) error {
+			_, err := r.Snapshot(ctx, guest.SnapshotOptions{})
+			return err
+		})
+		b.advance(15 * time.Second)
+		for _, v := range volumes {
+			b.must(m.WriteAt(t.Context(), v, guest.DataOffset+4<<20, make([]byte, 1)))
+			b.must(m.WriteAt(t.Context(), v, guest.DataOffset+4<<20, bytes.Repeat([]byte{1}, 64<<10)))
+		}
+		err := b.world.Do(t.Context(), host.Wait)
+		wantReason(t, err, guest.ErrNoShadow)
+		if lost := b.world.Trace().Select("guest/shadow-lost"); len(lost) != len(volumes) {
+			t.Errorf("lost: %v", lost)
+		}
+		if logged := b.world.Trace().Select("guest/event"); len(logged) != 1 || logged[0].Get("id") != id {
+			t.Errorf("event log %v, want %s", logged, id)
+		}
+		b.settled(m)
 	}
 }

@@ -15,6 +15,11 @@ import (
 const (
 	PointAnswer   sim.Point = "guest/answer"
 	PointSnapshot sim.Point = "guest/snapshot"
+
+	// In a Windows: when it is to tell which disks the host does not see, and on which
+	// disk a volume lies, asked for the volume.
+	PointDetect     sim.Point = "guest/detect"
+	PointDiskNumber sim.Point = "guest/disk-number"
 )
 
 // A sessionRunner carries out the backups of a requestor, one at a time, in

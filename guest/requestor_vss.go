@@ -74,6 +74,7 @@ func (b *windowsBackup) sequence(ctx context.Context) (err error) {
 		b.checkWriters,
 		b.bc.BackupComplete,
 		b.checkWriters,
+		b.checkCopies,
 		b.finish,
 	} {
 		if err := step(ctx); err != nil {
@@ -129,6 +130,9 @@ func (b *windowsBackup) noteMissing(context.Context) error {
 // the host does not see, and their volumes stay out (R39, R40).
 func (b *windowsBackup) addVolumes(ctx context.Context) (err error) {
 	m := b.machine
+	if err := sim.At(ctx, PointDetect); err != nil {
+		return b.event(eventDetection, err)
+	}
 	for i, d := range m.config.Disks {
 		if d.Kind != VirtualHardDisk {
 			m.actor.Emit("guest/skip", d.Kind.rule(), sim.N("disk", i), sim.S("kind", d.Kind.String()))
@@ -142,6 +146,9 @@ func (b *windowsBackup) addVolumes(ctx context.Context) (err error) {
 		return err
 	}
 	for _, d := range drives {
+		if err := sim.AtOn(ctx, PointDiskNumber, d.path); err != nil {
+			return b.event(eventDiskNumber, err)
+		}
 		id, err := b.bc.AddToSnapshotSet(ctx, d.Name(), guid.GUID{})
 		if err != nil {
 			return err
@@ -177,6 +184,28 @@ func (b *windowsBackup) checkWriters(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// checkCopies fails if a shadow copy is gone already, such as one whose diff area
+// is full.
+func (b *windowsBackup) checkCopies(context.Context) error {
+	var missing []error
+	for _, c := range b.result.Copies {
+		d, err := b.machine.Drive(c.Volume)
+		if err == nil && d.find(c.ID) < 0 {
+			err = d.fail("Snapshot", shadowError("Kept", c.ID, ErrNoShadow))
+		}
+		if err != nil {
+			missing = append(missing, err)
+		}
+	}
+	switch len(missing) {
+	case 0:
+		return nil
+	case len(b.result.Copies):
+		return b.event(eventNoneArrived, errors.Join(missing...))
+	}
+	return b.event(eventSomeArrived, errors.Join(missing...))
 }
 
 // finish releases the requester's object, which sends BackupShutdown. A writer
