@@ -22,10 +22,10 @@ func (h *Host) PowerOff() { h.actor.Kill() }
 // Running tells whether the host has power.
 func (h *Host) Running() bool { return !h.actor.Dead() }
 
-// Boot starts a host whose power was cut, from what stands on its volumes. Shadow
-// copies that were not to survive are gone. The machines are those whose
-// configuration files, or links to them, are in the default location; a machine
-// is saved if its saved state is there, and off otherwise. Snapshots that guests
+// Boot starts a host whose power was cut, or that was shut down, from what stands on
+// its volumes. Shadow copies that were not to survive are gone. The machines are
+// those whose configuration files, or links to them, are in the default location; a
+// machine is saved if its saved state is there, and off otherwise. Snapshots that guests
 // had in the disks of machines that are off now are deleted. A machine that a
 // backup had saved stays saved, and [Audit] says so, unless its start action has
 // it started.
@@ -150,6 +150,7 @@ func (h *Host) takeUpMachines(ctx context.Context) error {
 		belongs, ran := vm.belongs(), slices.Contains(vm.marks(), markRunning)
 		switch {
 		case vm.state == StateOff:
+			vm.unreserve()
 			errs = append(errs, vm.dropOfDead())
 			h.unmark(vm.ID(), belongsMarks[belongs])
 		case belongs != 0:

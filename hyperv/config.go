@@ -19,6 +19,7 @@ type Configuration struct {
 	Processors    int64
 	BackupOffered bool // the backup integration service is offered to the guest
 	StartAction   StartAction
+	StopAction    StopAction
 	// Checkpoints are those of the machine in the order they were made, and
 	// ParentCheckpoint is the one that it, or the checkpoint, stands on.
 	Checkpoints      [][16]byte
@@ -46,6 +47,19 @@ const (
 func (a StartAction) String() string {
 	return [...]string{"nothing", "start if it was running", "always start"}[a]
 }
+
+// A StopAction is what becomes of a machine that executes when its host is shut down
+// in order, with the numbers of AutomaticShutdownAction
+// ("Msvm_VirtualSystemGlobalSettingData").
+type StopAction uint8
+
+const (
+	StopTurnOff StopAction = iota
+	StopSave
+	StopShutDown // by the guest
+)
+
+func (a StopAction) String() string { return [...]string{"turn off", "save", "shut down"}[a] }
 
 // A Bus is a kind of disk controller.
 type Bus uint8

@@ -22,6 +22,9 @@ func (c *Configuration) settle() error {
 	if c.StartAction > StartAlways {
 		return badConfiguration(fmt.Errorf("there is no start action %d", c.StartAction))
 	}
+	if c.StopAction > StopShutDown {
+		return badConfiguration(fmt.Errorf("there is no stop action %d", c.StopAction))
+	}
 	if c.MemoryMB < 0 || c.MemoryMB > maxMemoryMB || c.Processors < 0 || c.Processors > maxProcessors {
 		return badConfiguration(fmt.Errorf("%d MB of memory, %d processors", c.MemoryMB, c.Processors))
 	}

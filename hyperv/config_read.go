@@ -17,7 +17,10 @@ const (
 	maxProcessors = 1 << 11
 )
 
-const startActionLeaf = "global_settings/power/host_startup/action"
+const (
+	startActionLeaf = "global_settings/power/host_startup/action"
+	stopActionLeaf  = "global_settings/power/host_shutdown/action"
+)
 
 // ReadConfiguration parses a configuration file: UTF-16, or a single-byte copy
 // whatever its declaration says. A file without an identity or with values that
@@ -47,6 +50,7 @@ func ReadConfiguration(file []byte) (*Configuration, error) {
 		BackupOffered: r.boolean(backupEnabled, true),
 	}
 	c.StartAction = StartAction(r.integer(startActionLeaf, int64(StartAlways)))
+	c.StopAction = StopAction(r.integer(stopActionLeaf, int64(StopShutDown)))
 	c.Initiators = initiators(doc.Root)
 	r.checkpoints(c)
 	r.sections()

@@ -69,6 +69,9 @@ func (c *Configuration) encodeSettings(t tree) {
 	if c.StartAction != StartNothing || t.find(startActionLeaf) != nil {
 		t.integer(startActionLeaf, int64(c.StartAction))
 	}
+	if c.StopAction != StopTurnOff || t.find(stopActionLeaf) != nil {
+		t.integer(stopActionLeaf, int64(c.StopAction))
+	}
 	c.encodeCheckpoints(t)
 	t.guid("properties/global_id", c.ID)
 	t.text("properties/name", c.Name)

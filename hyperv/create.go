@@ -33,6 +33,8 @@ type VMConfig struct {
 
 	// StartAction is what becomes of the machine when the host boots.
 	StartAction StartAction
+	// StopAction is what becomes of it when the host is shut down in order.
+	StopAction StopAction
 
 	// BackupNotOffered keeps the backup integration service from the guest.
 	BackupNotOffered bool
@@ -180,6 +182,7 @@ func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
 		Processors:    max(c.Processors, 1),
 		BackupOffered: !c.BackupNotOffered,
 		StartAction:   c.StartAction,
+		StopAction:    c.StopAction,
 	}
 	if conf.ID == [16]byte{} {
 		conf.ID = h.actor.NewID("vm")

@@ -232,3 +232,49 @@ func (h *Host) removeSavedState(f files) error {
 	}
 	return nil
 }
+
+// A machine whose stop action is to be saved has room for its memory from the start:
+// the .bin file is there while it executes, as long as the memory is, and says
+// nothing. Here the file is sparse; whether there is room is asked when the machine
+// starts.
+
+// roomToSave refuses to start a machine that could not be saved when the host ends.
+func (vm *VM) roomToSave() error {
+	f := vm.files()
+	if vm.config.StopAction != StopSave || vm.host.isSaved(f) {
+		return nil
+	}
+	v, bin, err := vm.host.volumeOf(f.memory())
+	if err != nil {
+		return err
+	}
+	free, err := v.FreeBelow(bin)
+	if err != nil {
+		free = v.Free() // the folder is still to be made
+	}
+	if free < vm.config.MemoryMB<<20 {
+		return &Error{Op: "Reserve", On: f.memory(), Err: volume.ErrDiskFull}
+	}
+	return nil
+}
+
+// reserve makes the file. Without it the machine executes all the same.
+func (vm *VM) reserve() {
+	if vm.config.StopAction != StopSave {
+		return
+	}
+	f := vm.files()
+	v, folder, err := vm.host.volumeOf(f.stateFolder())
+	if err != nil || v.MkdirAll(folder) != nil {
+		return
+	}
+	_, bin, _ := volume.Split(f.memory())
+	_ = v.Adopt(bin, disk.NewMemory(vm.config.MemoryMB<<20))
+}
+
+// unreserve removes the file of a machine that does not execute any more.
+func (vm *VM) unreserve() {
+	if f := vm.files(); vm.config.StopAction == StopSave && !vm.host.isSaved(f) {
+		_ = vm.host.removeSavedState(f)
+	}
+}

@@ -70,10 +70,11 @@ const (
 	RequestResume
 	RequestReset
 	RequestRestorePaused // from saved back to paused, without running in between
+	RequestShutDown      // by the guest, in order
 )
 
 func (r Request) String() string {
-	return [...]string{"", "start", "turn off", "save", "pause", "resume", "reset", "restore paused"}[r]
+	return [...]string{"", "start", "turn off", "save", "pause", "resume", "reset", "restore paused", "shut down"}[r]
 }
 
 // A Move is how a machine gets from one state to another.
@@ -109,6 +110,8 @@ var moves = map[State]map[Request]Move{
 		RequestTurnOff: {StateStopping, StateOff},
 		RequestReset:   {StateStopping, StateRunning},
 		RequestPause:   {StatePausing, StatePaused},
+
+		RequestShutDown: {StateStopping, StateOff},
 	},
 	StatePaused: {
 		RequestResume:  {StateResuming, StateRunning},

@@ -44,8 +44,8 @@ func TestStatesHaveTheirNumbers(t *testing.T) {
 	}
 }
 
-// moves is the published diagram of states, with turning off a paused machine and
-// bringing a saved one back paused beside it.
+// moves is the published diagram of states, with turning off a paused machine,
+// bringing a saved one back paused and the guest's own way to stop beside it.
 var moves = []struct {
 	from hyperv.State
 	ask  hyperv.Request
@@ -60,6 +60,7 @@ var moves = []struct {
 	{hyperv.StateRunning, hyperv.RequestTurnOff, hyperv.StateStopping, hyperv.StateOff},
 	{hyperv.StateRunning, hyperv.RequestReset, hyperv.StateStopping, hyperv.StateRunning},
 	{hyperv.StateRunning, hyperv.RequestPause, hyperv.StatePausing, hyperv.StatePaused},
+	{hyperv.StateRunning, hyperv.RequestShutDown, hyperv.StateStopping, hyperv.StateOff},
 	{hyperv.StatePaused, hyperv.RequestResume, hyperv.StateResuming, hyperv.StateRunning},
 	{hyperv.StatePaused, hyperv.RequestSave, hyperv.StateSaving, hyperv.StateSaved},
 	{hyperv.StatePaused, hyperv.RequestTurnOff, hyperv.StateStopping, hyperv.StateOff},
@@ -102,7 +103,7 @@ func (l *lab) into(vm *hyperv.VM, s hyperv.State) {
 // it has, and everything else is refused and changes nothing.
 func TestEveryStateWithEveryRequest(t *testing.T) {
 	requests := []hyperv.Request{hyperv.RequestStart, hyperv.RequestTurnOff, hyperv.RequestSave, hyperv.RequestPause,
-		hyperv.RequestResume, hyperv.RequestReset, hyperv.RequestRestorePaused}
+		hyperv.RequestResume, hyperv.RequestReset, hyperv.RequestRestorePaused, hyperv.RequestShutDown}
 	for _, from := range []hyperv.State{hyperv.StateOff, hyperv.StateSaved, hyperv.StateRunning, hyperv.StatePaused} {
 		for _, ask := range requests {
 			t.Run(fmt.Sprintf("%v/%v", from, ask), func(t *testing.T) {
@@ -113,6 +114,7 @@ func TestEveryStateWithEveryRequest(t *testing.T) {
 				err := map[hyperv.Request]func(context.Context) error{
 					hyperv.RequestStart: vm.Start, hyperv.RequestTurnOff: vm.TurnOff, hyperv.RequestSave: vm.Save, hyperv.RequestPause: vm.Pause,
 					hyperv.RequestResume: vm.Resume, hyperv.RequestReset: vm.Reset,
+					hyperv.RequestShutDown: vm.Shutdown,
 					hyperv.RequestRestorePaused: func(ctx context.Context) error {
 						return l.h.Management().Restore(ctx, vm.ID(), hyperv.StatePaused)
 					},

@@ -23,9 +23,10 @@ func (vm *VM) start(ctx context.Context, from State) error {
 		}
 		vm.watch()
 		if from == StateSaved {
-			return vm.host.removeSavedState(vm.files())
+			err = vm.host.removeSavedState(vm.files())
 		}
-		return nil
+		vm.reserve()
+		return err
 	})
 }
 
@@ -38,7 +39,9 @@ func (vm *VM) restorePaused(ctx context.Context) error {
 			return err
 		}
 		vm.keep(memory)
-		return vm.host.removeSavedState(vm.files())
+		err = vm.host.removeSavedState(vm.files())
+		vm.reserve()
+		return err
 	})
 }
 
@@ -51,6 +54,9 @@ func (vm *VM) powerOn(ctx context.Context, rest func() error) error {
 		return err
 	}
 	if err := vm.host.room(vm); err != nil {
+		return err
+	}
+	if err := vm.roomToSave(); err != nil {
 		return err
 	}
 	if err := vm.attachDisks(); err != nil {
@@ -151,15 +157,16 @@ func (vm *VM) save(ctx context.Context, from State) error {
 	}
 	s := &deviceState{Machine: vm.ID(), Memory: memory.Size(), Platform: vm.host.platform, Disks: vm.diskIdentities()}
 	if err := vm.host.writeSavedState(vm.files(), s, memory); err != nil {
-		return errors.Join(err, vm.goOn(ctx, from, memory))
+		err = errors.Join(err, vm.goOn(ctx, from, memory))
+		vm.reserve()
+		return err
 	}
 	vm.release()
 	vm.detachDisks()
 	return nil
 }
 
-// takeMemory ends the run and returns its memory. If that fails the run goes on,
-// unless it is the guest that has died.
+// takeMemory ends the run and returns its memory.
 func (vm *VM) takeMemory(ctx context.Context) (*disk.Memory, error) {
 	m := vm.machine
 	switch {
@@ -168,17 +175,42 @@ func (vm *VM) takeMemory(ctx context.Context) (*disk.Memory, error) {
 	case m == nil:
 		return nil, errStopped
 	}
+	var memory *disk.Memory
+	err := vm.end(func() (err error) { memory, err = m.Save(ctx); return err })
+	return memory, err
+}
+
+// shutdown has the guest stop by itself.
+func (vm *VM) shutdown(ctx context.Context) error {
+	m := vm.machine
+	switch {
+	case m == nil:
+		return errStopped
+	case !m.System().Service(guest.ShutdownService).Running:
+		return ErrNotSupported
+	}
+	err := vm.end(func() error { return m.Shutdown(ctx) })
+	if err == nil {
+		vm.detachDisks()
+		vm.unreserve()
+	}
+	return err
+}
+
+// end ends the run of the guest in a way that may fail: then the run goes on, unless
+// it is the guest that has died.
+func (vm *VM) end(how func() error) error {
+	m := vm.machine
 	vm.machine = nil // its end is no death
-	memory, err := m.Save(ctx)
+	err := how()
 	switch {
 	case err == nil:
-		return memory, nil
 	case m.Ended():
 		vm.detachDisks()
 	default:
 		vm.machine = m
 	}
-	return nil, err
+	return err
 }
 
 // goOn takes up a machine whose memory was taken but could not be written. One that
@@ -250,6 +282,7 @@ func (vm *VM) die() {
 	vm.machine = nil
 	vm.release()
 	vm.detachDisks()
+	vm.unreserve()
 	vm.setState(StateOff, "")
 }
 

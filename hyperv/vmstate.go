@@ -25,6 +25,11 @@ func (vm *VM) TurnOff(ctx context.Context) error { return vm.request(ctx, Reques
 // failure it does what it did before.
 func (vm *VM) Save(ctx context.Context) error { return vm.request(ctx, RequestSave) }
 
+// Shutdown has the guest shut down in order, through its shutdown service; without
+// one that runs it is [ErrNotSupported]. If the guest does not do it the machine
+// goes on.
+func (vm *VM) Shutdown(ctx context.Context) error { return vm.request(ctx, RequestShutDown) }
+
 // Pause stops the machine where it stands.
 func (vm *VM) Pause(ctx context.Context) error { return vm.request(ctx, RequestPause) }
 
@@ -94,6 +99,7 @@ var errStopped = errors.New("the machine stopped meanwhile")
 // came from, or off if nothing of it executes any more.
 func (vm *VM) fallback(from State) State {
 	if (from == StateRunning || from == StatePaused) && vm.machine == nil && vm.frozen == nil {
+		vm.unreserve()
 		return StateOff
 	}
 	return from
@@ -112,6 +118,8 @@ func (vm *VM) carryOut(ctx context.Context, r Request, from State) error {
 		return nil
 	case RequestResume:
 		return vm.resume(ctx)
+	case RequestShutDown:
+		return vm.shutdown(ctx)
 	case RequestReset:
 		vm.powerOff()
 		return vm.start(ctx, StateOff)
