@@ -62,6 +62,9 @@ func (vm *VM) audit(add func(on, what string, err error)) {
 	if vm.lock != "" {
 		add(vm.Name(), "is held by "+vm.lock, nil)
 	}
+	if vm.mergeFailed != nil {
+		add(vm.Name(), "disks of deleted checkpoints are still to be merged", vm.mergeFailed)
+	}
 	for _, path := range vm.config.VHDPaths() {
 		v, rest, err := vm.host.volumeOf(path)
 		if err != nil {

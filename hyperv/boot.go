@@ -147,6 +147,7 @@ func (h *Host) findMachine(ctx context.Context, path string) error {
 func (h *Host) takeUpMachines(ctx context.Context) error {
 	var errs []error
 	for _, vm := range slices.Clone(h.vms) {
+		errs = append(errs, vm.mergePending(ctx))
 		belongs, ran := vm.belongs(), slices.Contains(vm.marks(), markRunning)
 		switch {
 		case vm.state == StateOff:

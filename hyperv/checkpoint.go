@@ -124,7 +124,7 @@ func (vm *VM) goOnSaved(ctx context.Context, to State) error {
 func (vm *VM) freeze(id [16]byte, name string) (err error) {
 	h, f := vm.host, vm.checkpointFiles(id)
 	frozen := vm.config.clone()
-	frozen.ID, frozen.Name, frozen.Checkpoints = id, name, nil
+	frozen.ID, frozen.Name, frozen.Checkpoints, frozen.MergePending = id, name, nil, false
 	c := vm.config.clone()
 	c.Checkpoints, c.ParentCheckpoint = append(c.Checkpoints, id), id
 	made, err := vm.spread(c, id)
@@ -221,7 +221,7 @@ func (vm *VM) knowDisks() error {
 // unless there is a checkpoint of that.
 func (vm *VM) Apply(ctx context.Context, id [16]byte) error {
 	return vm.call(ctx, "apply", func(ctx context.Context) error {
-		if err := vm.mayChange("Apply", id); err != nil {
+		if err := vm.mayChange("Apply", id, StateOff, StateSaved); err != nil {
 			return err
 		}
 		vm.setState(StateSnapshotting, "")
@@ -237,13 +237,13 @@ func (vm *VM) Apply(ctx context.Context, id [16]byte) error {
 	})
 }
 
-// mayChange refuses to touch the checkpoints of a machine that executes, is held, or
-// has no such checkpoint.
-func (vm *VM) mayChange(op string, id [16]byte) error {
+// mayChange refuses to touch the checkpoints of a machine that is in none of the
+// states, is held, or has no such checkpoint.
+func (vm *VM) mayChange(op string, id [16]byte, in ...State) error {
 	switch {
 	case !slices.Contains(vm.config.Checkpoints, id):
 		return &Error{Op: op, On: guid.Upper(id), Err: ErrNotFound}
-	case vm.state != StateOff && vm.state != StateSaved:
+	case !slices.Contains(in, vm.state):
 		return &Error{Op: op, On: vm.Name(), State: vm.state, Err: ErrInvalidState}
 	case vm.lock != "":
 		return &Error{Op: op, On: vm.Name(), State: vm.state, Err: vm.inUse()}
@@ -260,7 +260,7 @@ func (vm *VM) apply(id [16]byte) error {
 	was := vm.config
 	c := frozen.clone()
 	c.ID, c.Name, c.SnapshotRoot = was.ID, was.Name, was.SnapshotRoot
-	c.Checkpoints, c.ParentCheckpoint = slices.Clone(was.Checkpoints), id
+	c.Checkpoints, c.ParentCheckpoint, c.MergePending = slices.Clone(was.Checkpoints), id, was.MergePending
 	if _, err := vm.spread(c, id); err != nil {
 		return err
 	}

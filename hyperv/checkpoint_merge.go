@@ -13,20 +13,26 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// EventMerged is the number under which the end of a merge is reported ("Event ID
-// 19080").
-const EventMerged = 19080
+// The numbers under which the end of a merge is reported ("Event ID 19080"), and
+// its failure ("Event ID 19100").
+const (
+	EventMerged      = 19080
+	EventMergeFailed = 19100
+)
 
-// DeleteCheckpoint takes a checkpoint away from a machine that does not execute.
-// Its disks are merged with those that stand on them, if that is one each; what
-// several stand on stays.
+// DeleteCheckpoint takes a checkpoint away from a machine. Its disks are merged with
+// those that stand on them, if that is one each; what several stand on stays. The
+// disks of a machine that executes are merged when it is next off or saved and no
+// operation holds it; until then its configuration says that a merge is pending.
 func (vm *VM) DeleteCheckpoint(ctx context.Context, id [16]byte) error {
 	return vm.call(ctx, "delete checkpoint", func(context.Context) error {
-		if err := vm.mayChange("DeleteCheckpoint", id); err != nil {
+		if err := vm.mayChange("DeleteCheckpoint", id, StateOff, StateSaved, StateRunning, StatePaused); err != nil {
 			return err
 		}
 		from := vm.state
-		vm.setState(StateSnapshotting, "")
+		if !vm.executes() {
+			vm.setState(StateSnapshotting, "")
+		}
 		err := vm.dropCheckpoint(id)
 		vm.setState(from, "")
 		if err != nil {
@@ -47,6 +53,7 @@ func (vm *VM) dropCheckpoint(id [16]byte) error {
 	if c.ParentCheckpoint == id {
 		c.ParentCheckpoint = frozen.ParentCheckpoint
 	}
+	c.MergePending = c.MergePending || vm.executes()
 	if err := vm.adoptConfiguration(c); err != nil {
 		return err
 	}
@@ -59,6 +66,61 @@ func (vm *VM) dropCheckpoint(id [16]byte) error {
 		}
 	}
 	return errors.Join(err, vm.knowDisks())
+}
+
+func (vm *VM) executes() bool { return vm.state == StateRunning || vm.state == StatePaused }
+
+func (vm *VM) mayMerge() bool {
+	return vm.config.MergePending && (vm.state == StateOff || vm.state == StateSaved) && vm.lock == ""
+}
+
+// mergeSoon has the host carry out pending merges, if it may.
+func (vm *VM) mergeSoon() {
+	if !vm.mayMerge() {
+		return
+	}
+	vm.host.actor.Background("merges the disks of "+vm.Name(), func(ctx context.Context) error {
+		err := vm.call(ctx, "merge", vm.mergePending)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+}
+
+// mergePending does away with all disks that belong to no checkpoint any more. If
+// that fails it is tried again when the machine next stops.
+func (vm *VM) mergePending(context.Context) error {
+	if !vm.mayMerge() {
+		return nil
+	}
+	err := vm.settleAll()
+	if err == nil {
+		c := vm.config.clone()
+		c.MergePending = false
+		err = vm.adoptConfiguration(c)
+	}
+	if err = errors.Join(err, vm.knowDisks()); err != nil {
+		vm.emit("vm/merge-failed", "", sim.N("id", EventMergeFailed), sim.S("because", err.Error()))
+	}
+	vm.mergeFailed = err
+	return nil
+}
+
+func (vm *VM) settleAll() error {
+	tips, err := vm.tips()
+	if err != nil {
+		return err
+	}
+	var parents []string
+	for _, tip := range tips {
+		parents = append(parents, parentsOf(vm.host.live, tip)...)
+	}
+	var errs []error
+	for _, path := range parents { // one that several stand on comes several times, and is done with the first
+		errs = append(errs, vm.settleDisk(path))
+	}
+	return errors.Join(errs...)
 }
 
 // adoptOrphans gives the checkpoints that stood on one that is gone its parent.
@@ -100,7 +162,8 @@ func (vm *VM) tips() ([]string, error) {
 }
 
 // settleDisk does away with a disk that belongs to no checkpoint any more: if one
-// disk stands on it, that is merged into it; if none does, it is deleted.
+// disk stands on it, that is merged into it, unless the machine executes; if none
+// does, it is deleted.
 func (vm *VM) settleDisk(path string) error {
 	tips, err := vm.tips()
 	if err != nil {
@@ -120,7 +183,7 @@ func (vm *VM) settleDisk(path string) error {
 	switch {
 	case len(children) == 0 && isCheckpointDisk(path):
 		return vm.host.removeFile(path)
-	case len(children) == 1 && isCheckpointDisk(children[0]):
+	case len(children) == 1 && isCheckpointDisk(children[0]) && !vm.executes():
 		return vm.merge(children[0], path, tips)
 	}
 	return nil

@@ -1,11 +1,13 @@
 package hyperv_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
@@ -158,6 +160,128 @@ func TestDeleteCheckpoints(t *testing.T) {
 	}
 }
 
+// A checkpoint that is deleted while the machine executes goes from the tree at once.
+// Its disks are merged when the machine stops, and not before the backup that holds
+// it has ended; a branch that nobody stands on goes at once.
+func TestDeleteCheckpointWhileItExecutes(t *testing.T) {
+	for _, stop := range []func(*hyperv.VM, context.Context) error{(*hyperv.VM).TurnOff, (*hyperv.VM).Save, (*hyperv.VM).Shutdown} {
+		for _, state := range []hyperv.State{hyperv.StateRunning, hyperv.StatePaused} {
+			l := newLab(t)
+			vm := l.running("db")
+			l.write(vm, "C:", 2*mib, '1')
+			one := l.checkpoint(vm, "one")
+			l.write(vm, "C:", 2*mib+512, '2')
+			two := l.checkpoint(vm, "two")
+			l.must(vm.TurnOff(l.ctx()))
+			l.must(vm.Apply(l.ctx(), one))
+			l.must(vm.Start(l.ctx()))
+			l.write(vm, "C:", 2*mib+1024, '3')
+			l.intoFrom(vm, hyperv.StateRunning)
+			if state == hyperv.StatePaused {
+				l.must(vm.Pause(l.ctx()))
+			}
+			files := func() int {
+				l.t.Helper()
+				list, err := l.h.Volume("D").ReadDir(`\VMs\db\Snapshots`)
+				l.must(err)
+				n := 0
+				for _, f := range list {
+					if strings.HasSuffix(f.Name(), ".avhd") {
+						n++
+					}
+				}
+				return n
+			}
+			before := files()
+			l.must(vm.DeleteCheckpoint(l.ctx(), two)) // of the other branch
+			l.must(vm.DeleteCheckpoint(l.ctx(), one))
+			if list, err := vm.Checkpoints(); err != nil || len(list) != 0 || vm.State() != state || !vm.Configuration().MergePending {
+				t.Errorf("%v: it is %v, with %v, pending: %v", err, vm.State(), list, vm.Configuration().MergePending)
+			}
+			if before != 2 || files() != 1 || len(l.w.Trace().Select("vm/merge")) != 0 {
+				t.Errorf("%d disks of checkpoints, were %d", files(), before)
+			}
+			c, err := hyperv.ReadConfiguration(l.bytes(vm.ConfigurationPath()))
+			l.must(err)
+			if !c.MergePending {
+				t.Error("the file does not say that a merge is pending")
+			}
+			l.mustBackup()
+			l.must(vm.Lock("export"))
+			if state == hyperv.StatePaused {
+				l.must(vm.Resume(l.ctx()))
+			}
+			l.must(stop(vm, l.ctx()))
+			l.advance(time.Second)
+			if len(l.w.Trace().Select("vm/merge")) != 0 {
+				t.Error("merged while the machine is held")
+			}
+			vm.Unlock()
+			l.advance(time.Second)
+			if files() != 0 || vm.Configuration().MergePending || !slices.Equal(vm.Configuration().VHDPaths(), []string{`D:\VMs\db\system.vhd`}) {
+				t.Errorf("%d disks of checkpoints, the machine's are %q", files(), vm.Configuration().VHDPaths())
+			}
+			l.settledNow()
+			l.must(vm.Start(l.ctx()))
+			for off, want := range map[int64]byte{0: '1', 512: 0, 1024: '3'} {
+				if b := l.reads(vm, 2*mib+off); b != want {
+					t.Errorf("the guest reads %q at %d, want %q", b, off, want)
+				}
+			}
+			l.note()
+			l.recovers()
+		}
+	}
+}
+
+// A merge that is pending is carried out after the guest has died, at the boot after
+// a power failure, and in a machine that was restored with one; a merge that fails is
+// reported and tried again.
+func TestPendingMerge(t *testing.T) {
+	for _, how := range []string{"guest dies", "power fails", "restored", "no access"} {
+		l := newLab(t)
+		vm := l.running("db")
+		l.write(vm, "C:", 2*mib, '1')
+		id := l.checkpoint(vm, "one")
+		l.write(vm, "C:", 2*mib+512, '2')
+		l.must(vm.DeleteCheckpoint(l.ctx(), id))
+		switch how {
+		case "guest dies":
+			vm.Guest().PowerOff()
+		case "power fails":
+			l.h.PowerOff()
+			l.must(l.h.Boot(l.ctx()))
+		case "restored":
+			target := l.mustBackup()
+			l.mustRestore(target)
+			l.must(l.h.VM("db").Start(l.ctx()))
+			l.must(l.h.VM("db").TurnOff(l.ctx()))
+		case "no access":
+			base, err := l.h.Volume("D:").OpenFile(`\VMs\db\system.vhd`, volume.ReadWrite, volume.ShareWrite)
+			l.must(err)
+			l.must(vm.TurnOff(l.ctx()))
+			l.advance(time.Second)
+			if e := l.event("vm/merge-failed"); e.Get("id") != "19100" || len(hyperv.Audit(l.h)) != 1 {
+				t.Errorf("%v, audit %v", e, hyperv.Audit(l.h))
+			}
+			l.must(base.Close())
+			l.must(vm.Start(l.ctx()))
+			l.must(vm.TurnOff(l.ctx()))
+		}
+		l.advance(time.Second)
+		vm = l.h.VM("db")
+		if got := vm.Configuration(); got.MergePending || !slices.Equal(got.VHDPaths(), []string{`D:\VMs\db\system.vhd`}) {
+			t.Errorf("%s: pending: %v, disks %q", how, got.MergePending, got.VHDPaths())
+		}
+		l.settledNow()
+		l.must(vm.Start(l.ctx()))
+		if a, b := l.reads(vm, 2*mib), l.reads(vm, 2*mib+512); a != '1' || b != '2' {
+			t.Errorf("%s: the guest reads %q, %q", how, a, b)
+		}
+		l.must(vm.TurnOff(l.ctx()))
+	}
+}
+
 // contains tells whether a checkpoint's disk shows what was written before it.
 func (l *lab) contains(path string, b byte) bool {
 	l.t.Helper()
@@ -247,8 +371,7 @@ func TestCheckpointRefusals(t *testing.T) {
 	vm := l.running("db", also("data.vhd", guest.NTFS))
 	id := l.checkpoint(vm, "first")
 	for name, err := range map[string]error{
-		"delete while it runs": vm.DeleteCheckpoint(l.ctx(), id),
-		"apply while it runs":  vm.Apply(l.ctx(), id),
+		"apply while it runs": vm.Apply(l.ctx(), id),
 	} {
 		if !errors.Is(err, hyperv.ErrInvalidState) {
 			t.Errorf("%s: %v", name, err)
@@ -260,6 +383,9 @@ func TestCheckpointRefusals(t *testing.T) {
 	l.must(vm.Lock("backup"))
 	if _, err := vm.Checkpoint(l.ctx(), "second"); !errors.Is(err, hyperv.ErrInUse) {
 		t.Errorf("a checkpoint of a machine that is held: %v", err)
+	}
+	if err := vm.DeleteCheckpoint(l.ctx(), id); !errors.Is(err, hyperv.ErrInUse) {
+		t.Errorf("deleted from a machine that is held: %v", err)
 	}
 	vm.Unlock()
 	// No room, in the middle of it; and a save that fails.

@@ -24,6 +24,7 @@ type Configuration struct {
 	// ParentCheckpoint is the one that it, or the checkpoint, stands on.
 	Checkpoints      [][16]byte
 	ParentCheckpoint [16]byte
+	MergePending     bool // disks of checkpoints that were deleted are still to be merged
 	Drives           []Drive
 	Adapters         []Adapter
 	// Initiators names the iSCSI targets that the guest connects to by itself. The

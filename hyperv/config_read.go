@@ -20,6 +20,8 @@ const (
 const (
 	startActionLeaf = "global_settings/power/host_startup/action"
 	stopActionLeaf  = "global_settings/power/host_shutdown/action"
+
+	mergePendingLeaf = "global_settings/disk_merge_pending"
 )
 
 // ReadConfiguration parses a configuration file: UTF-16, or a single-byte copy
@@ -51,6 +53,7 @@ func ReadConfiguration(file []byte) (*Configuration, error) {
 	}
 	c.StartAction = StartAction(r.integer(startActionLeaf, int64(StartAlways)))
 	c.StopAction = StopAction(r.integer(stopActionLeaf, int64(StopShutDown)))
+	c.MergePending = r.boolean(mergePendingLeaf, false)
 	c.Initiators = initiators(doc.Root)
 	r.checkpoints(c)
 	r.sections()

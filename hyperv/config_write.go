@@ -72,6 +72,9 @@ func (c *Configuration) encodeSettings(t tree) {
 	if c.StopAction != StopTurnOff || t.find(stopActionLeaf) != nil {
 		t.integer(stopActionLeaf, int64(c.StopAction))
 	}
+	if c.MergePending || t.find(mergePendingLeaf) != nil {
+		t.boolean(mergePendingLeaf, c.MergePending, false)
+	}
 	c.encodeCheckpoints(t)
 	t.guid("properties/global_id", c.ID)
 	t.text("properties/name", c.Name)

@@ -28,7 +28,9 @@ type VM struct {
 	machine *guest.Machine // while it executes
 	frozen  *disk.Memory   // memory of a machine that came back paused
 	unwatch func()         // undoes the watch over frozen
-	read    fileStamp      // of the configuration file, when it was read or written
+
+	mergeFailed error     // why a pending merge was not carried out
+	read        fileStamp // of the configuration file, when it was read or written
 }
 
 // An attachedDisk is a disk of a machine that executes.
@@ -94,6 +96,7 @@ func (vm *VM) Unlock() {
 	if vm.lock != "" {
 		vm.emit("vm/unlock", "", sim.S("by", vm.lock))
 		vm.lock = ""
+		vm.mergeSoon()
 	}
 }
 
@@ -110,6 +113,7 @@ func (vm *VM) setState(s State, rule string) {
 	vm.emit("vm/state", rule, sim.S("from", from.String()), sim.S("to", s.String()))
 	vm.markRunning(s)
 	vm.notify(from, s)
+	vm.mergeSoon()
 }
 
 // newVM makes the host's view of a machine; it is not registered yet.
