@@ -227,3 +227,28 @@ func TestFaultyResize(t *testing.T) {
 		}
 	}
 }
+
+// The last block of a file may be stored short, as old tools do. Its place can
+// be used again nevertheless, whole.
+func TestPlaceOfAShortBlock(t *testing.T) {
+	for _, tail := range []int64{1024, mib / 2, mib - 512} {
+		file := disk.NewMemory(0)
+		im := must(vhdx.Create(file, vhdx.Options{Size: mib + tail, BlockSize: mib}))
+		must(im.WriteAt(pattern(3, 512), mib))
+		must(0, im.Close())
+		must(0, file.Resize(file.Size()-mib+tail))
+
+		im = must(vhdx.OpenFile(file))
+		must(0, im.Discard(mib, tail))
+		want := disk.NewMemory(mib + tail)
+		must(want.WriteAt(pattern(4, 1024), mib))
+		if _, err := im.WriteAt(pattern(4, 1024), mib); err != nil {
+			t.Fatalf("%d bytes: %v", tail, err)
+		}
+		for _, s := range []disk.Source{im, must(vhdx.OpenFile(file))} {
+			if off, err := disk.FirstDifference(s, want); off >= 0 || err != nil {
+				t.Errorf("%d bytes: the disk differs at %d, %v", tail, off, err)
+			}
+		}
+	}
+}

@@ -318,6 +318,9 @@ func (w *writer) take(n int64) (int64, error) {
 	if best >= 0 {
 		x := &w.free[best]
 		off := x.Off
+		if err := w.extend(off + n); err != nil { // a block that was stored short was here
+			return 0, err
+		}
 		if err := erase(w.im.file, off, n); err != nil {
 			return 0, err
 		}
@@ -331,10 +334,21 @@ func (w *writer) take(n int64) (int64, error) {
 	if off > maxFile-n {
 		return 0, bad(ErrAllocate, off, "file", "no room for %d bytes", n)
 	}
-	if err := w.im.file.Resize(off + n); err != nil {
-		return 0, ioError(off, "file size", allocateError{err})
+	if err := w.extend(off + n); err != nil {
+		return 0, err
 	}
 	return off, nil
+}
+
+// extend makes the file at least size bytes long.
+func (w *writer) extend(size int64) error {
+	if w.im.file.Size() >= size {
+		return nil
+	}
+	if err := w.im.file.Resize(size); err != nil {
+		return ioError(size, "file size", allocateError{err})
+	}
+	return nil
 }
 
 // allocateError is what a file answered to growth, as ErrAllocate.
