@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
 )
@@ -282,9 +283,7 @@ func (l *logReader) replayEntry(f File, e logEntry) error {
 			return false
 		}
 		if d.zero {
-			if d.off < old { // what growth adds is zero
-				failure = erase(f, d.off, min(d.len, old-d.off))
-			}
+			failure = eraseAllocated(f, d.off, min(d.len, old-d.off)) // what growth adds is zero
 			return failure == nil
 		}
 		if failure = l.read(buf[:], at); failure != nil {
@@ -300,6 +299,20 @@ func (l *logReader) replayEntry(f File, e logEntry) error {
 		return failure
 	}
 	return err
+}
+
+// eraseAllocated makes a range of f zero. It takes as long as f has something
+// there, however far a log reaches.
+func eraseAllocated(f File, off, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	for _, x := range slices.Collect(disk.Extents(f, off, n)) {
+		if err := erase(f, x.Off, x.Len); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkTarget refuses updates of what the log does not carry: the file type

@@ -220,3 +220,14 @@ func logOf(b []byte) []byte {
 	sum(e)
 	return e
 }
+
+// Zeros that a log wants far behind the end of the file cost nothing, however
+// often it wants them.
+func TestReplayOfEndlessZeros(t *testing.T) {
+	items := []logItem{put(0, 1)}
+	for range 2000 { // more than an hour for whoever does what they say
+		items = append(items, logItem{off: end, n: 80<<40 - end})
+	}
+	k := small().logged(9, 0, logEntry(9, 5, 0, end, end, items...))
+	same(t, "padding", replayed(t, k), wantPad(map[int]byte{0: 1}))
+}
