@@ -129,6 +129,11 @@ func openLink(path string, r Resolver, how mode) (Link, error) {
 	if err != nil {
 		return Link{}, err
 	}
+	return linkTo(path, src, how)
+}
+
+// linkTo opens the image in a file that was found at path.
+func linkTo(path string, src disk.Source, how mode) (Link, error) {
 	im, err := open(src, how)
 	if err != nil {
 		closeSource(src)
@@ -156,7 +161,7 @@ func (c *Chain) findParent(child Link, r Resolver, o ChainOptions) (Link, error)
 		if err == nil {
 			return parent, nil
 		}
-		if tried = append(tried, path); first == nil && !errors.Is(err, fs.ErrNotExist) {
+		if tried = append(tried, path); first == nil && err != errNotThere {
 			first = fail("OpenChain", path, err)
 		}
 	}
@@ -188,18 +193,26 @@ func places(child string, paths, folders []string) []string {
 	return all
 }
 
+// errNotThere says that nothing lies at a path. What lies there may lack a
+// parent of its own, which is fs.ErrNotExist too.
+var errNotThere = errors.New("nothing is there")
+
 // tryParent opens what lies at path and puts the child over it.
 func (c *Chain) tryParent(child Link, path string, r Resolver, o ChainOptions) (Link, error) {
 	if slices.ContainsFunc(c.links, func(l Link) bool { return samePath(l.Path, path) }) {
 		return Link{}, because(ErrChainCycle, "it is its own ancestor")
 	}
-	parent, err := openLink(path, r, reading)
+	src, err := r.OpenImage(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Link{}, err
+		return Link{}, errNotThere
 	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, ErrParentAccess):
 		return Link{}, both(ErrParentAccess, err)
 	case err != nil:
+		return Link{}, both(ErrParentBroken, err)
+	}
+	parent, err := linkTo(path, src, reading)
+	if err != nil {
 		return Link{}, both(ErrParentBroken, err)
 	}
 	codec, _ := codecOf(child.Image)

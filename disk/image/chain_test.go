@@ -182,6 +182,21 @@ func TestChainFaults(t *testing.T) {
 	}
 }
 
+// A parent that is there and does not say what it is over is broken, and not
+// missing.
+func TestParentWithoutItsLocator(t *testing.T) {
+	d, _ := chain3X(t)
+	one := d.files[`c:\vm\snap\one.avhd`]
+	raw := content(t, one)
+	locator := []byte{0xB7, 0xEF, 0x4A, 0xB0, 0x9E, 0xD1, 0x81, 0x4A} // its type
+	must(one.WriteAt([]byte{0}, int64(bytes.Index(raw, locator)+18))) // no entries
+	_, err := image.OpenChain(leaf, d, image.ChainOptions{})
+	wantCode(t, err, image.ErrParentBroken)
+	if d.open != 0 {
+		t.Errorf("%d files stay open", d.open)
+	}
+}
+
 // failing is a file that does not open.
 type failing struct{ err error }
 
