@@ -2,6 +2,7 @@ package image
 
 import (
 	"errors"
+	"io"
 	"iter"
 	"slices"
 
@@ -207,11 +208,22 @@ func (m *Merge) Step(n int64) (done bool, err error) {
 			return false, nil
 		}
 	}
-	m.next = size
+	if m.next < size {
+		return false, fail("Step", child.Path, unknown(child.Image, m.next))
+	}
 	if err := m.finish(); err != nil {
 		return false, fail("Step", child.Path, err)
 	}
 	return true, nil
+}
+
+// unknown returns why an image does not tell what it holds at a place, as one
+// does whose tables cannot be read.
+func unknown(im Image, at int64) error {
+	if err := readFull(im, make([]byte, 1), at); err != nil {
+		return err
+	}
+	return because(io.ErrUnexpectedEOF, "what is held from %d on is not known", at)
 }
 
 // step merges the beginning of a span.

@@ -481,3 +481,20 @@ func TestMergeLargerVHDX(t *testing.T) {
 	must(0, image.Resize(m.Chain().Links()[0].Image, 6<<20))
 	same(t, "base", content(t, must(image.OpenFile(d.files[`c:\b.vhdx`]))), append(want, make([]byte, 1<<20)...))
 }
+
+// A merge whose child cannot be read goes no further, and on when it can.
+func TestMergeOfAnUnreadableChild(t *testing.T) {
+	d, want := chain3X(t)
+	f := disk.WithFaults(d.files[strings.ToLower(leaf)], disk.FaultPlan{})
+	d.files[strings.ToLower(leaf)] = f
+	m := must(image.NewMerge(must(image.OpenChain(leaf, d, image.ChainOptions{Write: true})), 0))
+	f.Inject(must(disk.ParseFault("read at=3145728+1048576 from=1 err=0x80070017")))
+	done, err := m.Step(1 << 30)
+	var fault *disk.FaultError
+	if done || !errors.As(err, &fault) {
+		t.Fatalf("done is %v, %v", done, err)
+	}
+	f.Heal()
+	finish(t, m, 4096)
+	same(t, "the parent", content(t, must(image.OpenChain(`C:\vm\snap\one.avhd`, d, image.ChainOptions{}))), want)
+}
