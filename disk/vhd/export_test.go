@@ -3,6 +3,7 @@ package vhd_test
 import (
 	"bytes"
 	"io"
+	"iter"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -170,4 +171,20 @@ func TestConvert(t *testing.T) {
 		same(t, "disk", content(t, im), want)
 		src = im
 	}
+}
+
+// silent is a source that tells only what it holds at its front.
+type silent struct{ flat }
+
+func (s *silent) Spans(off, n int64) iter.Seq[disk.Span] {
+	return func(yield func(disk.Span) bool) {
+		yield(disk.Span{Extent: disk.Extent{Off: off, Len: 512}, Origin: disk.Own})
+	}
+}
+
+// What a source does not tell of is not taken for its parent's.
+func TestSourceThatDoesNotTell(t *testing.T) {
+	_, p := child(t)
+	_, err := vhd.NewPlan(&silent{flat{make([]byte, p.Size())}}, over(p))
+	wantCode(t, err, io.ErrUnexpectedEOF)
 }

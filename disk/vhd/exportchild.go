@@ -2,6 +2,7 @@ package vhd
 
 import (
 	"bytes"
+	"io"
 	"iter"
 
 	"github.com/shadowsim/shadowsim/disk"
@@ -15,12 +16,19 @@ type spanner interface {
 // findOwn fills the blocks and bitmaps of a differencing image.
 func (p *Plan) findOwn() error {
 	if s, ok := p.src.(spanner); ok {
+		told := int64(0)
 		for span := range s.Spans(0, p.draft.size) {
-			if span.Origin != disk.Below {
+			if told = span.End(); span.Origin != disk.Below {
 				p.addOwn(span)
 			}
 		}
-		return nil
+		if told == p.draft.size {
+			return nil
+		}
+		if err := readFull(p.src, make([]byte, 1), told, "source"); err != nil {
+			return err
+		}
+		return ioError(told, "source", io.ErrUnexpectedEOF) // it does not tell what it holds there
 	}
 	for e := range p.suspects() {
 		if err := p.compare(e); err != nil {

@@ -1,6 +1,7 @@
 package vhdx
 
 import (
+	"cmp"
 	"io"
 	"iter"
 
@@ -151,9 +152,9 @@ func (p *Plan) spans(off, n int64) iter.Seq2[disk.Span, error] {
 func (p *Plan) ownSpans(src spanner, off, n int64) iter.Seq2[disk.Span, error] {
 	sector := p.draft.lay.sector
 	return func(yield func(disk.Span, error) bool) {
-		end := off
+		end, told := off, off
 		for s := range src.Spans(off, n) {
-			if s.Origin == disk.Below {
+			if told = s.End(); s.Origin == disk.Below {
 				continue
 			}
 			from, to := max(s.Off&^(sector-1), end), roundUp(s.End(), sector)
@@ -168,6 +169,10 @@ func (p *Plan) ownSpans(src spanner, off, n int64) iter.Seq2[disk.Span, error] {
 				return
 			}
 			end = to
+		}
+		if told < off+n { // what it is after that cannot be read
+			err := readFull(p.src, make([]byte, 1), told, "source")
+			yield(disk.Span{}, cmp.Or(err, ioErrorOrNil(told, "source", io.ErrUnexpectedEOF)))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package vhdx_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 
@@ -190,5 +191,20 @@ func TestWriteBreaksOff(t *testing.T) {
 		broken := &deaf{bytes.NewReader(make([]byte, c.src.Size())), 0}
 		_, err = vhdx.NewPlan(broken, vhdx.Options{})
 		wantCode(t, err, errCable)
+	}
+}
+
+// A source of which some table cannot be read does not make an image that lacks
+// what it speaks of.
+func TestSourceThatDoesNotTell(t *testing.T) {
+	f := disk.WithFaults(smallChild(), disk.FaultPlan{})
+	src := must(vhdx.Open(f, f.Size()))
+	must(0, src.SetParent(smallParent(), vhdx.CheckID))
+	f.Inject(must(disk.ParseFault("read at=3145728+8192 from=1 err=0x80070017")))
+	p := vhdx.Parent{Image: smallParent(), Path: `.\p.vhdx`}
+	_, err := vhdx.NewPlan(src, vhdx.Options{Parent: p})
+	var e *disk.FaultError
+	if !errors.As(err, &e) {
+		t.Errorf("error %v, want the file's", err)
 	}
 }
