@@ -149,7 +149,9 @@ func Snapshot(s Store) (Store, error) {
 // [ErrUnsupported].
 func Clone(s Store) (Store, error) {
 	if t, ok := s.(Cloner); ok {
-		return t.Clone()
+		if c, err := t.Clone(); !isUnsupported(err) {
+			return c, err
+		}
 	}
 	base, err := Snapshot(s)
 	if err != nil {

@@ -71,7 +71,7 @@ func (o Options) vhd() (vhd.Options, error) {
 		return v, because(ErrSectorSize, "a VHD with sectors of %d bytes", o.SectorSize)
 	}
 	if o.Parent != nil {
-		p, ok := o.Parent.(*vhd.Image)
+		p, ok := leafOf(o.Parent).(*vhd.Image)
 		if !ok {
 			return v, because(ErrType, "a VHD is over a VHD alone")
 		}

@@ -85,7 +85,7 @@ func (o Options) vhdx() (vhdx.Options, error) {
 		return v, because(ErrType, "%v", o.Kind)
 	}
 	if o.Parent != nil {
-		p, ok := o.Parent.(*vhdx.Image)
+		p, ok := leafOf(o.Parent).(*vhdx.Image)
 		if !ok {
 			return v, because(ErrType, "a VHDX is over a VHDX alone")
 		}

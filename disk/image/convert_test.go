@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/image"
 	"github.com/shadowsim/shadowsim/disk/vhd"
@@ -214,5 +216,46 @@ func TestResizeAndCompact(t *testing.T) {
 		}
 		fixed := must(image.Create(disk.NewMemory(0), image.Options{Format: format, Kind: image.Fixed, Size: 512}))
 		wantCode(t, image.Compact(fixed), image.ErrType)
+	}
+}
+
+// A chain is its leaf for whatever is done to an image.
+func TestChainIsItsLeaf(t *testing.T) {
+	for format, make := range map[image.Format]func(rapid.TB) (*folder, []byte){image.VHD: chain3, image.VHDX: chain3X} {
+		d, want := make(t)
+		c := must(image.OpenChain(leaf, d, image.ChainOptions{Write: true}))
+		if f, k := image.FormatOf(c); f != format || k != image.Differencing {
+			t.Errorf("a %v %v, want a differencing %v", k, f, format)
+		}
+		o := image.Options{Format: format, Parent: c, Place: image.Place{Parent: leaf}, ID: [16]byte{9}}
+		same(t, "child", content(t, must(image.Create(disk.NewMemory(0), o))), want)
+	}
+	d, _ := chain3(t)
+	base := must(image.OpenChain(`C:\vm\base.vhd`, d, image.ChainOptions{Write: true}))
+	if err := image.Resize(base, 2*size); err != nil || base.Size() != 2*size {
+		t.Errorf("Resize: %v, %d bytes", err, base.Size())
+	}
+	if err := image.Compact(base); err != nil {
+		t.Error(err)
+	}
+}
+
+// An image keeps a history like any store.
+func TestSnapshotTreeOfAnImage(t *testing.T) {
+	for _, format := range []image.Format{image.VHD, image.VHDX} {
+		im := must(image.Create(disk.NewMemory(0), image.Options{Format: format, Size: 1 << 20}))
+		tree := disk.NewSnapshotTree(im)
+		must(tree.WriteAt(pattern(1, 5000), 100))
+		want := content(t, tree)
+		must(0, tree.Take("first"))
+		must(tree.WriteAt(pattern(2, 5000), 3000))
+		if err := tree.Revert("first"); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "reverted", content(t, tree), want)
+		must(tree.WriteAt(pattern(3, 5000), 0))
+		fork := must(tree.Fork("first"))
+		must(fork.WriteAt(pattern(4, 100), 0))
+		same(t, "snapshot", content(t, must(tree.Open("first"))), want)
 	}
 }

@@ -19,7 +19,7 @@ type Options struct {
 
 	SectorSize int64     // logical: 512, or with VHDX 4096; zero means 512
 	Time       time.Time // of creation, where the format has room for it
-	Parent     Image     // of a differencing image
+	Parent     Image     // of a differencing image; a chain stands for its leaf
 	Place      Place     // where the two lie
 }
 
@@ -84,7 +84,7 @@ func Convert(f File, src disk.Source, o Options) error {
 // one is refused with [ErrShrink] when data would be lost, and a store that has
 // one size for ever with disk.ErrUnsupported.
 func Resize(im Image, size int64) error {
-	return fail("Resize", "", disk.Resize(im, size))
+	return fail("Resize", "", disk.Resize(leafOf(im), size))
 }
 
 // Compact makes an image's file as short as it can be without another one: what

@@ -167,8 +167,18 @@ func open(src disk.Source, how mode) (Image, error) {
 	return c.open(src)
 }
 
-// FormatOf returns the format of an image and its kind.
+// leafOf returns the image that a chain is as a disk.
+func leafOf(im Image) Image {
+	if c, ok := im.(*Chain); ok {
+		return c.Image
+	}
+	return im
+}
+
+// FormatOf returns the format of an image and its kind, those of the leaf for a
+// chain.
 func FormatOf(im Image) (Format, Kind) {
+	im = leafOf(im)
 	for f, c := range codecs {
 		if k, ok := c.kind(im); ok {
 			return f, k
