@@ -45,6 +45,8 @@ func (r readOnly) Clone() (Store, error) {
 	return nil, fail("Clone", 0, ErrUnsupported)
 }
 
+func (r readOnly) Sync() error { return Sync(r.src) }
+
 func (r readOnly) Extents(off, n int64) iter.Seq[Extent] { return Extents(r.src, off, n) }
 
 func (r readOnly) Diff(since Store) (iter.Seq[Extent], error) {

@@ -78,6 +78,8 @@ func (x *section) Discard(off, n int64) error {
 	return Discard(x.s, x.win.Off+off, n)
 }
 
+func (x *section) Sync() error { return Sync(x.s) }
+
 func (x *section) Extents(off, n int64) iter.Seq[Extent] {
 	e := clip(off, n, x.win.Len)
 	e.Off += x.win.Off

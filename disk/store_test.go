@@ -191,6 +191,22 @@ func TestReadThatEndsEarlyIsNoError(t *testing.T) {
 	}
 }
 
+// Sync reaches the store inside, whatever is around it.
+func TestSyncReachesTheStore(t *testing.T) {
+	for name, wrap := range map[string]func(s disk.Store) disk.Store{
+		"section":   func(s disk.Store) disk.Store { return disk.Section(s, 100, 50) },
+		"read-only": func(s disk.Store) disk.Store { return disk.ReadOnly(s) },
+		"tracker":   func(s disk.Store) disk.Store { return disk.Track(s, 0) },
+		"tree":      func(s disk.Store) disk.Store { return disk.NewSnapshotTree(s) },
+		"zeros":     func(s disk.Store) disk.Store { return disk.DetectZeros(s) },
+	} {
+		s := &synced{Memory: disk.NewMemory(1000)}
+		if err := disk.Sync(wrap(s)); err != nil || s.count != 1 {
+			t.Errorf("%s: %v, %d times", name, err, s.count)
+		}
+	}
+}
+
 func TestSectionOfAStoreThatCannot(t *testing.T) {
 	s := disk.Section(plain{disk.NewMemory(1000)}, 100, 50)
 	_, snapshot := disk.Snapshot(s)
