@@ -12,7 +12,7 @@
 //
 // There is no second truth: the Image keeps the block allocation table and
 // nothing of the data, so a copy of the file taken between any two calls opens
-// as the disk of that instant. Placed blocks never move; identifier and time
+// as the disk of that instant. Placed blocks move in [Image.Compact] alone; identifier and time
 // stamp are those of creation; parent locators, gaps, reserved fields and
 // creator codes of other tools stay as they were. When a block is added the
 // writes are ordered so that the file can be cut off between any two of them

@@ -18,8 +18,8 @@ type File interface {
 
 // Image is the disk inside a VHD file, a [disk.Store]. It holds no data: it
 // reads the file when it is read, and writes to it in place, so the bytes of
-// the file are a whole image before and after every call, blocks never move,
-// and whatever the codec does not know stays as it was.
+// the file are a whole image before and after every call, blocks move in Compact
+// alone, and whatever the codec does not know stays as it was.
 //
 // Like any store, an Image may be read from several goroutines at once and
 // must be written by one alone.
