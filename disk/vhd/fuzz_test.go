@@ -141,3 +141,43 @@ func writeSome(t *testing.T, b []byte) {
 	must(again.ReadAt(got[:1], im.Size()-1))
 	same(t, "end", got[:1], last)
 }
+
+// FuzzFooter reads a footer, with its checksum put right if resum is set. What
+// is one is written again as it was.
+func FuzzFooter(f *testing.F) {
+	f.Add([]byte(small()[:512]), false)
+	f.Add([]byte(smallChild()[:512]), true)
+	f.Add([]byte(small()[:511]), false)
+	f.Fuzz(func(t *testing.T, b []byte, resum bool) {
+		if len(b) == 512 && resum {
+			good := sum([512]byte(b), 64)
+			b = good[:]
+		}
+		footer, err := vhd.ParseFooter(b)
+		if err != nil {
+			wantCode(t, err, codeOf(err))
+			return
+		}
+		got := footer.Bytes()
+		same(t, "footer", got[:len(b)], b)
+	})
+}
+
+// FuzzDynamicHeader is FuzzFooter for the dynamic header.
+func FuzzDynamicHeader(f *testing.F) {
+	f.Add([]byte(small()[512:1536]), false)
+	f.Add([]byte(smallChild()[512:1536]), true)
+	f.Fuzz(func(t *testing.T, b []byte, resum bool) {
+		if len(b) == 1024 && resum {
+			good := sumHeader([1024]byte(b))
+			b = good[:]
+		}
+		header, err := vhd.ParseDynamicHeader(b)
+		if err != nil {
+			wantCode(t, err, codeOf(err))
+			return
+		}
+		got := header.Bytes()
+		same(t, "header", got[:], b)
+	})
+}
