@@ -46,7 +46,7 @@ func Audit(ctx context.Context, c *Cluster) []hyperv.Leftover {
 		}
 	}
 	for _, o := range c.leaked() {
-		add(o.volume.Letter()+":", "has a shadow copy that "+o.node+" has left; RemoveOrphans deletes it", nil)
+		add(c.nameOf(o.volume), "has a shadow copy that "+o.node+" has left; RemoveOrphans deletes it", nil)
 	}
 	return out
 }

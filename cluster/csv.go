@@ -2,19 +2,26 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // A SharedVolume is a Cluster Shared Volume: every node has it mounted, and one of
-// them, the owner, coordinates. The model gives it a drive letter that is the same
-// on all nodes, in place of a folder below C:\ClusterStorage.
+// them, the owner, coordinates. It is in a folder below C:\ClusterStorage, the same
+// on all nodes: Volume1, Volume2 and so on in the order in which they were added. A
+// volume that has a drive letter keeps it instead, which no Cluster Shared Volume of
+// Windows does.
 type SharedVolume struct {
 	cluster *Cluster
 	volume  *hyperv.SharedVolume
+	folder  string // `C:\ClusterStorage\Volume1`, or "" if it has a letter
 	owner   *Node
 	backup  *csvBackup // what the flag BackupInProgress stands for, or nil
 	paused  int        // how many pauses are under way
@@ -34,6 +41,9 @@ const (
 	backupStatePoll  = 5 * time.Second
 )
 
+// clusterStorage is where Cluster Shared Volumes are on every node.
+const clusterStorage = `C:\ClusterStorage`
+
 // AddSharedVolume mounts a volume on all nodes; the named one coordinates.
 func (c *Cluster) AddSharedVolume(v *hyperv.SharedVolume, owner string) (*SharedVolume, error) {
 	n, err := c.node("AddSharedVolume", owner)
@@ -42,10 +52,13 @@ func (c *Cluster) AddSharedVolume(v *hyperv.SharedVolume, owner string) (*Shared
 	}
 	for _, o := range c.volumes {
 		if o.volume == v {
-			return nil, &Error{Op: "AddSharedVolume", On: v.Letter() + ":", Err: ErrObjectAlreadyExists}
+			return nil, &Error{Op: "AddSharedVolume", On: o.name(), Err: ErrObjectAlreadyExists}
 		}
 	}
 	s := &SharedVolume{cluster: c, volume: v, owner: n}
+	if v.Letter() == "" {
+		s.folder = fmt.Sprintf(`%s\Volume%d`, clusterStorage, c.folders()+1)
+	}
 	for i, o := range c.nodes {
 		if !o.up() {
 			continue
@@ -54,18 +67,44 @@ func (c *Cluster) AddSharedVolume(v *hyperv.SharedVolume, owner string) (*Shared
 			for _, u := range c.nodes[:i] {
 				u.host.Unmount(v)
 			}
-			return nil, &Error{Op: "AddSharedVolume", On: v.Letter() + ":", Node: o.name, Err: err}
+			return nil, &Error{Op: "AddSharedVolume", On: s.name(), Node: o.name, Err: err}
 		}
 	}
 	c.volumes = append(c.volumes, s)
 	return s, nil
 }
 
+// folders counts the volumes below C:\ClusterStorage.
+func (c *Cluster) folders() (n int) {
+	for _, v := range c.volumes {
+		if v.folder != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// SharedVolumeOf finds the Cluster Shared Volume that a path lies on, or returns
+// nil: ClusterIsPathOnSharedVolume and ClusterGetVolumePathName.
+func (c *Cluster) SharedVolumeOf(path string) *SharedVolume {
+	path, err := volume.Clean(path)
+	if err != nil {
+		return nil
+	}
+	path = strings.TrimRight(volume.Fold(path), `\`) + `\`
+	for _, v := range c.volumes {
+		if strings.HasPrefix(path, volume.Fold(v.Path())) {
+			return v
+		}
+	}
+	return nil
+}
+
 // SharedVolumes lists the Cluster Shared Volumes.
 func (c *Cluster) SharedVolumes() []*SharedVolume { return slices.Clone(c.volumes) }
 
 func (v *SharedVolume) mount(n *Node) hyperv.Mount {
-	return hyperv.Mount{Volume: v.volume, AllowShadow: func() error { return v.allow(n) }}
+	return hyperv.Mount{Volume: v.volume, Folder: v.folder, AllowShadow: func() error { return v.allow(n) }}
 }
 
 // Volume is the volume itself.
@@ -74,7 +113,18 @@ func (v *SharedVolume) Volume() *hyperv.SharedVolume { return v.volume }
 // Owner is the node that coordinates.
 func (v *SharedVolume) Owner() *Node { return v.owner }
 
-func (v *SharedVolume) name() string { return v.volume.Letter() + ":" }
+// Path is the root of the volume on every node: `C:\ClusterStorage\Volume1\`.
+func (v *SharedVolume) Path() string { return v.name() + `\` }
+
+// VolumeName is the volume's path by GUID, `\\?\Volume{GUID}\`.
+func (v *SharedVolume) VolumeName() string { return `\\?\Volume` + guid.Braced(v.volume.ID()) + `\` }
+
+func (v *SharedVolume) name() string {
+	if v.folder != "" {
+		return v.folder
+	}
+	return v.volume.Letter() + ":"
+}
 
 // State is how a node reaches the volume. While a backup is in progress on Windows
 // Server 2008 R2 everything is redirected.
@@ -141,6 +191,31 @@ func (v *SharedVolume) PrepareForBackup(ctx context.Context, node string) error 
 		v.watch(n)
 		return nil
 	})
+}
+
+// PrepareSharedVolumeForBackup is ClusterPrepareSharedVolumeForBackup as it is
+// called: with a file or a folder, on a node. It prepares the volume that the path
+// lies on, see [SharedVolume.PrepareForBackup], and returns it: a requester adds its
+// Path to the shadow copy set. A path on no Cluster Shared Volume is
+// [ErrInvalidParameter].
+func (c *Cluster) PrepareSharedVolumeForBackup(ctx context.Context, node, path string) (*SharedVolume, error) {
+	v := c.SharedVolumeOf(path)
+	if v == nil {
+		return nil, &Error{Op: "PrepareSharedVolumeForBackup", On: path, Node: node, Err: ErrInvalidParameter}
+	}
+	return v, v.PrepareForBackup(ctx, node)
+}
+
+// ClearBackupStateForSharedVolume is ClusterClearBackupStateForSharedVolume, see
+// [SharedVolume.ClearBackupState]. A path that is not the root of a Cluster Shared
+// Volume is [ErrInvalidParameter].
+func (c *Cluster) ClearBackupStateForSharedVolume(path string) error {
+	v := c.SharedVolumeOf(path)
+	if v == nil || !volume.Equal(v.Path(), path) {
+		return &Error{Op: "ClearBackupStateForSharedVolume", On: path, Err: ErrInvalidParameter}
+	}
+	v.ClearBackupState()
+	return nil
 }
 
 func (v *SharedVolume) emit(what string) {

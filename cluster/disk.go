@@ -15,10 +15,13 @@ type diskResource struct {
 	volume  *hyperv.SharedVolume
 }
 
-// AddDisk adds a Physical Disk resource for a shared volume to a group. It is
-// offline, and no node has the volume.
+// AddDisk adds a Physical Disk resource for a shared volume, which has a drive
+// letter, to a group. It is offline, and no node has the volume.
 func (g *Group) AddDisk(v *hyperv.SharedVolume, p *ResourceProperties) (*Resource, error) {
 	name := "Cluster Disk " + v.Letter() + ":"
+	if v.Letter() == "" {
+		return nil, &Error{Op: "CreateResource", On: name, Err: ErrInvalidParameter}
+	}
 	for _, d := range g.cluster.disks {
 		if d.volume == v {
 			return nil, &Error{Op: "CreateResource", On: name, Err: ErrObjectAlreadyExists}
@@ -74,11 +77,11 @@ func (c *Cluster) unmount(n *Node, v *hyperv.SharedVolume, csv *SharedVolume) {
 	for _, id := range n.host.Unmount(v) {
 		if csv != nil && c.config.Version >= W2012 {
 			c.orphans = append(c.orphans, orphan{v, id, n.name})
-			c.emit(nil, "cluster/shadow-leaked", "", sim.S("volume", v.Letter()+":"), sim.S("node", n.name), sim.S("shadow", guid.String(id)))
+			c.emit(nil, "cluster/shadow-leaked", "", sim.S("volume", c.nameOf(v)), sim.S("node", n.name), sim.S("shadow", guid.String(id)))
 			continue
 		}
 		if v.DeleteShadow(id) == nil {
-			c.emit(nil, "cluster/shadow-lost", "", sim.S("volume", v.Letter()+":"), sim.S("node", n.name), sim.S("shadow", guid.String(id)))
+			c.emit(nil, "cluster/shadow-lost", "", sim.S("volume", c.nameOf(v)), sim.S("node", n.name), sim.S("shadow", guid.String(id)))
 		}
 	}
 }
@@ -94,9 +97,19 @@ func (c *Cluster) RemoveOrphans() error {
 		}
 	}
 	if len(c.orphans) > 0 {
-		return &Error{Op: "RemoveOrphans", On: c.orphans[0].volume.Letter() + ":", Err: ErrInvalidState}
+		return &Error{Op: "RemoveOrphans", On: c.nameOf(c.orphans[0].volume), Err: ErrInvalidState}
 	}
 	return nil
+}
+
+// nameOf is what the nodes call a volume.
+func (c *Cluster) nameOf(v *hyperv.SharedVolume) string {
+	for _, csv := range c.volumes {
+		if csv.volume == v {
+			return csv.name()
+		}
+	}
+	return v.Letter() + ":"
 }
 
 // leaked lists the orphans that are still there.

@@ -6,7 +6,7 @@
 //		{Name: "h1", Host: cluster.HyperV(h1)},
 //		{Name: "h2", Host: cluster.HyperV(h2)},
 //	}})
-//	csv, err := c.AddSharedVolume(shared, "h1")         // both hosts see S: now
+//	csv, err := c.AddSharedVolume(shared, "h1")         // C:\ClusterStorage\Volume1 on both
 //	vm, err := c.AddVM(ctx, cluster.Describe(machine))  // highly available, as it is
 //	err = csv.PrepareForBackup(ctx, "h1")               // Windows Server 2008 R2 wants it
 //	err = mybackup.Run(ctx, h1.VSS())                   // the code under test

@@ -23,8 +23,8 @@ import (
 
 const mib = 1 << 20
 
-// A lab is a cluster for a test: nodes h1, h2..., and a volume S: that they share,
-// as a Cluster Shared Volume or as a disk that one of them has at a time.
+// A lab is a cluster for a test: nodes h1, h2..., and a volume that they share, as a
+// Cluster Shared Volume or as a disk S: that one of them has at a time.
 type lab struct {
 	t      testing.TB
 	w      *sim.World
@@ -63,7 +63,11 @@ func newLab(t testing.TB, c labConfig) *lab {
 	var err error
 	l.c, err = cluster.New(w, c.config)
 	l.must(err)
-	l.shared, err = hyperv.NewSharedVolume(w, hyperv.VolumeConfig{Letter: "S:"})
+	var letter string
+	if c.disk {
+		letter = "S:"
+	}
+	l.shared, err = hyperv.NewSharedVolume(w, hyperv.VolumeConfig{Letter: letter})
 	l.must(err)
 	if !c.disk {
 		l.csv, err = l.c.AddSharedVolume(l.shared, "h1")
@@ -110,13 +114,25 @@ const (
 	saved  = false
 )
 
-// vm makes a machine on S:, starts it on h1 and makes it highly available.
+// volume1 is where the nodes have the Cluster Shared Volume.
+const volume1 = `C:\ClusterStorage\Volume1`
+
+// root is where the nodes have the shared volume.
+func (l *lab) root() string {
+	if l.disk != nil {
+		return "S:"
+	}
+	return volume1
+}
+
+// vm makes a machine on the shared volume, starts it on h1 and makes it highly available.
 func (l *lab) vm(name string, child bool, mods ...func(*cluster.VMConfig)) *cluster.VM {
 	l.t.Helper()
 	return l.available(l.running(name, child), mods...)
 }
 
-func (l *lab) running(name string, child bool) *hyperv.VM {
+// running is a machine that no cluster knows yet.
+func (l *lab) running(name string, child bool, more ...hyperv.DiskConfig) *hyperv.VM {
 	l.t.Helper()
 	services := guest.IntegrationServices(guest.WindowsServer2008, "6.0.6001.18016")
 	for i, s := range services {
@@ -124,12 +140,12 @@ func (l *lab) running(name string, child bool) *hyperv.VM {
 			services[i].Running, services[i].Start = false, guest.StartDisabled
 		}
 	}
-	root := `S:\VMs\` + name
+	root := l.root() + `\VMs\` + name
 	vm, err := l.hosts[0].CreateVM(l.ctx(), hyperv.VMConfig{
 		Name: name, Root: root, MemoryMB: 4,
-		Disks: []hyperv.DiskConfig{{Path: root + `\system.vhd`, Size: 6 * mib, BlockSize: 512 << 10, Format: &guest.DiskSpec{
+		Disks: append([]hyperv.DiskConfig{{Path: root + `\system.vhd`, Size: 6 * mib, BlockSize: 512 << 10, Format: &guest.DiskSpec{
 			Scheme: guest.MBR, Partitions: []guest.PartitionSpec{{FileSystem: guest.FileSystem{Kind: guest.NTFS}}},
-		}}},
+		}}}, more...),
 		Guest: &guest.System{OS: guest.WindowsServer2008, ComputerName: "PC", Services: services, Programs: []guest.Program{{Name: ledger.Name, Args: map[string]string{"rest": "1s"}}}},
 	})
 	l.must(err)

@@ -34,9 +34,9 @@ func newLoneLab(t *testing.T) *lab {
 	t.Cleanup(func() { _ = l.w.Close() })
 	l.hosts = []*hyperv.Host{l.newHost("h1")}
 	var err error
-	l.shared, err = hyperv.NewSharedVolume(l.w, hyperv.VolumeConfig{Letter: "S:"})
+	l.shared, err = hyperv.NewSharedVolume(l.w, hyperv.VolumeConfig{})
 	l.must(err)
-	l.must(l.hosts[0].Mount(hyperv.Mount{Volume: l.shared}))
+	l.must(l.hosts[0].Mount(hyperv.Mount{Volume: l.shared, Folder: volume1}))
 	return l
 }
 
