@@ -129,6 +129,7 @@ func (r *Resource) react(ctx context.Context, cause error) error {
 func (r *Resource) restart(ctx context.Context) (failed *Resource, err error) {
 	r.restarts = append(r.restarts, sim.Now(ctx))
 	r.emit("cluster/restart", "", sim.N("count", len(r.restarts)), sim.N("threshold", int64(r.props.RestartThreshold)))
+	above := r.above()
 	for _, d := range r.dependents() {
 		if err := d.takeOffline(ctx); err != nil {
 			return nil, err
@@ -137,7 +138,7 @@ func (r *Resource) restart(ctx context.Context) (failed *Resource, err error) {
 	if failed, err = r.bringOnline(ctx); err != nil {
 		return failed, err
 	}
-	for _, o := range r.group.bottomUp() {
+	for _, o := range above {
 		if o.want {
 			if failed, err = o.bringOnline(ctx); err != nil {
 				return failed, err

@@ -145,6 +145,20 @@ func (r *Resource) dependents() []*Resource {
 	return out
 }
 
+// above lists the resources that depend on r, also by way of others, bottom up.
+func (r *Resource) above() []*Resource {
+	var out []*Resource
+	for _, o := range r.group.bottomUp() {
+		for _, d := range o.dependsOn {
+			if d == r || slices.Contains(out, d) {
+				out = append(out, o)
+				break
+			}
+		}
+	}
+	return out
+}
+
 // The points at which the cluster service asks for a fault; the object is the path
 // of the owner's cluster service and the name of the resource:
 // "h1/clussvc/Virtual%20Machine%20db".
