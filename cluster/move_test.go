@@ -1,12 +1,15 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/shadowsim/shadowsim/cluster"
 	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/vss/requester"
+	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // How a machine comes along when its group is moved.
@@ -78,6 +81,39 @@ func TestLiveMigrationIsRefused(t *testing.T) {
 	l.host("h1").VM("db").Unlock()
 	l.wantAt(vm, "h1")
 	l.clean()
+}
+
+// A group moves in the middle of a backup of its machine from inside, which then
+// fails, whatever becomes of the machine on the way; the next backup is good.
+func TestMovesDuringABackup(t *testing.T) {
+	for _, how := range []cluster.MoveType{cluster.MoveTurnOff, cluster.MoveShutdown, cluster.MoveShutdownForce} {
+		l := newLab(t, labConfig{})
+		db := l.vm("db", inside)
+		l.advance(3 * time.Second)
+		whole := l.safe(db)
+		f, err := sim.ParseFault("guest/answer on=h1/db/* delay=20s")
+		l.must(err)
+		l.w.Inject(f)
+		b := l.w.Actor("backup").Go("backup", func(ctx context.Context) error {
+			return l.runBackup(ctx, "h1", &requester.Memory{})
+		})
+		l.advance(2 * time.Second)
+		if l.host("h1").VM("db").LockedBy() == "" {
+			t.Fatalf("%v: no backup holds the machine\n%s", how, l.story(0))
+		}
+		l.must(db.Group().Move(l.ctx(), "h2", how))
+		l.wantAt(db, "h2")
+		if err := b.Wait(l.ctx()); err == nil {
+			t.Errorf("%v: the backup does not fail\n%s", how, l.story(0))
+		}
+		l.advance(time.Minute)
+		l.wantAt(db, "h2")
+		whole()
+		l.clean()
+		l.w.Heal()
+		l.nextBackup()
+		l.clean()
+	}
 }
 
 // The offline action is what an intended offline does; the next one can be another.
