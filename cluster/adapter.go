@@ -127,7 +127,21 @@ func (h *hyperVHost) shutDown(ctx context.Context, vm *hyperv.VM, action Offline
 
 func (h *hyperVHost) Mount(m hyperv.Mount) error { return h.host.Mount(m) }
 
-func (h *hyperVHost) Unmount(v *hyperv.SharedVolume) [][16]byte { return h.host.Unmount(v) }
+// Unmount ends the machines that run from the volume as a crash of their guests
+// does: there is nothing left for them to run from.
+func (h *hyperVHost) Unmount(v *hyperv.SharedVolume) [][16]byte {
+	var ends []*guest.Machine
+	for _, vm := range h.host.VMs() {
+		if g := vm.Guest(); g != nil && vm.StandsOn(v) {
+			ends = append(ends, g)
+		}
+	}
+	left := h.host.Unmount(v)
+	for _, g := range ends {
+		g.Actor().Kill()
+	}
+	return left
+}
 
 func (h *hyperVHost) Mounted(v *hyperv.SharedVolume) bool { return h.host.Mounted(v) }
 

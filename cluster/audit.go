@@ -16,6 +16,9 @@ func Audit(ctx context.Context, c *Cluster) []hyperv.Leftover {
 	if c.lost {
 		add("cluster", "has no quorum", ErrNoQuorum)
 	}
+	if c.split != nil {
+		add("cluster", "has a network that is split", nil)
+	}
 	for _, n := range c.nodes {
 		if !n.up() {
 			add(n.name, "is "+n.state.String(), nil)

@@ -42,6 +42,8 @@ type Cluster struct {
 	disks   []*diskResource
 	lost    bool
 	orphans []orphan
+	split   *split     // of the network, or nil
+	wire    *sim.Actor // the network
 }
 
 // New forms a cluster of nodes that are up.

@@ -35,10 +35,21 @@
 // world's trace: "cluster/resource", "cluster/event" with the number of the event
 // log, "cluster/failover" and so on.
 //
+// # Nodes that do not hear each other
+//
+// [Cluster.Partition] cuts the network. After five seconds each side counts its
+// votes; at most one has more than half of all, and goes on with every group. On
+// the other nodes the cluster service stops, and their machines end before they
+// run anywhere else: a group has one owner, and a machine never runs twice. A
+// backup there fails. [Cluster.Heal] brings the nodes back. The same happens to the
+// machines of a node whose cluster service dies alone.
+//
 // A [Host] is what the cluster needs of a computer; [HyperV] makes one of a
 // simulated host, and package clustertest checks others. A [ResourceType] is what a
 // resource DLL is: bring your own for anything else that should fail over.
 //
-// Not modelled are networks and their partitions, the cluster's own database and
-// quorum disk, and the cost of redirected input and output.
+// Not modelled are the cluster's own database and quorum disk, nodes that are
+// isolated for a while before they are given up (Windows Server 2016), the writer
+// for Cluster Shared Volumes of Windows Server 2012, and the cost of redirected
+// input and output.
 package cluster

@@ -44,6 +44,7 @@ const (
 	ErrResourceFailed          Code = 5038
 	ErrNodeNotFound            Code = 5042
 	ErrNodeDown                Code = 5050
+	ErrNodeUnreachable         Code = 5052 // the network does not lead there
 	ErrNodePaused              Code = 5070
 	ErrNoQuorum                Code = 5925
 	ErrBackupInProgress        Code = 5949 // 0x8007173D: another node backs the Cluster Shared Volume up
@@ -64,6 +65,7 @@ var codeNames = map[Code]string{
 	ErrResourceFailed:          "ERROR_RESOURCE_FAILED",
 	ErrNodeNotFound:            "ERROR_CLUSTER_NODE_NOT_FOUND",
 	ErrNodeDown:                "ERROR_CLUSTER_NODE_DOWN",
+	ErrNodeUnreachable:         "ERROR_CLUSTER_NODE_UNREACHABLE",
 	ErrNodePaused:              "ERROR_CLUSTER_NODE_PAUSED",
 	ErrNoQuorum:                "ERROR_CLUSTER_NO_QUORUM",
 	ErrBackupInProgress:        "ERROR_CLUSTER_BACKUP_IN_PROGRESS",

@@ -144,7 +144,7 @@ func recent(list []time.Duration, now, period time.Duration) []time.Duration {
 func (g *Group) choose(ctx context.Context, p Placement, crashed bool) *Node {
 	c := g.cluster
 	for _, n := range c.nodes {
-		p.Nodes = append(p.Nodes, Candidate{ID: n.id, Able: n.state == NodeUp && g.possible(n), Crowded: g.crowds(n)})
+		p.Nodes = append(p.Nodes, Candidate{ID: n.id, Able: n.state == NodeUp && g.reaches(n) && g.possible(n), Crowded: g.crowds(n)})
 	}
 	for _, name := range g.props.PreferredOwners {
 		p.Preferred = append(p.Preferred, c.Node(name).id)
@@ -168,6 +168,9 @@ func (g *Group) possible(n *Node) bool {
 	}
 	return true
 }
+
+// reaches tells whether the owner can hand the group over to a node.
+func (g *Group) reaches(n *Node) bool { return !g.owner.up() || g.cluster.hears(g.owner, n) }
 
 // crowds tells whether a node has a group that this one keeps apart from.
 func (g *Group) crowds(n *Node) bool {

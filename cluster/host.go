@@ -46,10 +46,12 @@ type Machines interface {
 // Storage are the shared volumes of a host. The methods do not give way, and
 // Unmount works on a host that is dead.
 type Storage interface {
-	// Mount gives the host a volume. One that it has already is no error.
+	// Mount gives the host a volume, under its drive letter or in the folder that the
+	// mount names. One that it has already is no error.
 	Mount(m hyperv.Mount) error
 	// Unmount takes a volume away, with whatever the host has open on it, and
 	// returns the shadow copies that the host has taken and that are still there.
+	// Machines that run from the volume end at once, so that they can run elsewhere.
 	// Without the volume it does nothing.
 	Unmount(v *hyperv.SharedVolume) (left [][16]byte)
 	// Mounted tells whether the host has a volume.

@@ -69,6 +69,8 @@ func (g *Group) target(ctx context.Context, name string) (*Node, error) {
 		return fails(ErrNodePaused)
 	case n.state != NodeUp:
 		return fails(ErrNodeDown)
+	case !g.reaches(n):
+		return fails(ErrNodeUnreachable)
 	case !g.possible(n):
 		return fails(ErrHostNodeNotAvailable)
 	}

@@ -16,7 +16,11 @@ type Node struct {
 	actor   *sim.Actor // of its cluster service
 	state   NodeState
 	noVote  bool // dynamic quorum has taken its vote
+	cutOff  bool // its service has stopped because it heard of too few others
 	forget  []func()
+	rhs     *sim.Actor  // hosts the resources for its cluster service
+	hosted  []*Resource // what that has left behind
+	ended   *sim.Signal // nothing of it is there any more
 }
 
 // ID is the node's number, from 1.
@@ -34,10 +38,15 @@ func (n *Node) State() NodeState { return n.state }
 // Actor is the actor of the node's cluster service.
 func (n *Node) Actor() *sim.Actor { return n.actor }
 
-// attach makes the node's cluster service on a host.
+// attach makes the node's cluster service on a host, and beside it what hosts the
+// resources and ends them when the cluster service does (Resource Hosting
+// Subsystem).
 func (n *Node) attach(h Host) {
-	n.host = h
-	n.actor = h.Actor().Child("clussvc")
+	n.host, n.hosted, n.cutOff = h, nil, false
+	n.actor, n.rhs = h.Actor().Child("clussvc"), h.Actor().Child("rhs")
+	n.ended = &sim.Signal{Name: "the end of what " + n.name + " had online"}
+	n.actor.OnKill(n.rhs, "end of the cluster service", n.endHosted)
+	n.actor.OnKill(n.cluster.network(), "silence of all", n.cluster.lastEnded)
 	if notifier, ok := h.(Notifier); ok {
 		n.forget = append(n.forget, notifier.OnStateChange(func(s hyperv.StateChange) { n.cluster.noticed(n, s) }))
 	}
@@ -49,7 +58,54 @@ func (n *Node) detach() {
 		f()
 	}
 	n.forget = nil
+	n.noteHosted()
 	n.actor.Kill()
+}
+
+// stop is what a node tells when it has no quorum: event 1177.
+func (n *Node) stop() {
+	if n.lives() {
+		n.actor.Emit("cluster/event", "", sim.N("id", eventServiceStopped), sim.S("node", n.name))
+	}
+	n.step(EventNodeLost)
+}
+
+// noteHosted notes what the node has online, unless that is done.
+func (n *Node) noteHosted() {
+	if n.hosted != nil {
+		return
+	}
+	n.hosted = make([]*Resource, 0, 4)
+	for _, g := range n.cluster.groups {
+		if g.owner != n {
+			continue
+		}
+		for _, r := range g.topDown() {
+			if r.state == ResourceOnline || r.state.Pending() {
+				n.hosted = append(n.hosted, r)
+			}
+		}
+	}
+}
+
+// endHosted ends what the cluster service has left behind.
+func (n *Node) endHosted(ctx context.Context) error {
+	defer n.ended.Set()
+	n.noteHosted()
+	for _, r := range n.hosted {
+		r.kind.Terminate(ctx, n)
+	}
+	n.cluster.fence(n)
+	return ctx.Err()
+}
+
+// awaitEnd waits until what an earlier cluster service had online on this host has
+// ended.
+func (n *Node) awaitEnd(ctx context.Context, h Host) error {
+	if n.ended.IsSet() || h.Actor() != n.host.Actor() {
+		return nil
+	}
+	return n.rhs.Call(ctx, "end of what is online", n.ended.Wait)
 }
 
 // up tells whether the node takes part in the cluster.
@@ -101,32 +157,36 @@ func (n *Node) watchOthers() {
 	}
 }
 
-// watch makes the node notice when another one dies, as the host that it is now.
+// watch makes the node notice when another one dies, or its cluster service does,
+// as it is now.
 func (n *Node) watch(o *Node) {
-	host := o.host
-	n.forget = append(n.forget, host.Actor().OnKill(n.actor, "heartbeat of "+o.name, func(ctx context.Context) error {
-		return n.cluster.missed(ctx, n, o, host)
+	service := o.actor
+	n.forget = append(n.forget, service.OnKill(n.actor, "heartbeat of "+o.name, func(ctx context.Context) error {
+		return n.cluster.missed(ctx, n, o, service)
 	}))
 }
 
 // missed waits until a node that is silent counts as dead, and then regroups, if
-// no other node was faster.
-func (c *Cluster) missed(ctx context.Context, by, o *Node, host Host) error {
+// no other node was faster. While the sides of a split network do not know of each
+// other yet, they find out about the dead when they regroup.
+func (c *Cluster) missed(ctx context.Context, by, o *Node, service *sim.Actor) error {
 	if err := sim.Sleep(ctx, c.config.HeartbeatTimeout); err != nil {
 		return err
 	}
-	if o.host != host || !o.up() || !by.up() {
+	if o.actor != service || !o.up() || !by.up() || c.split != nil && !c.split.settled {
 		return nil
 	}
 	return c.remove(ctx, by, o)
 }
 
-// remove takes a node out of the cluster, and sees to its groups.
-func (c *Cluster) remove(ctx context.Context, by, o *Node) error {
-	by.actor.Emit("cluster/event", "", sim.N("id", eventNodeRemoved), sim.S("node", o.name))
-	o.step(EventNodeLost)
-	o.detach()
-	c.fence(o)
+// remove takes nodes out of the cluster, and sees to their groups.
+func (c *Cluster) remove(ctx context.Context, by *Node, gone ...*Node) error {
+	for _, o := range gone {
+		by.actor.Emit("cluster/event", "", sim.N("id", eventNodeRemoved), sim.S("node", o.name))
+		o.step(EventNodeLost)
+		o.detach()
+		c.fence(o)
+	}
 	if !c.count(by) {
 		return c.collapse(ctx)
 	}
@@ -198,7 +258,7 @@ func (c *Cluster) stepNode(_ context.Context, op, name string, e NodeEvent) erro
 // their heartbeat.
 func (c *Cluster) bury() {
 	for _, o := range c.nodes {
-		if c.lost && o.up() && o.host.Actor().Dead() {
+		if c.lost && o.up() && o.actor.Dead() {
 			o.step(EventNodeLost)
 			o.detach()
 			c.fence(o)
@@ -213,7 +273,16 @@ func (c *Cluster) Join(ctx context.Context, name string, h Host) error {
 		return err
 	}
 	c.bury()
-	if h.Actor().Dead() || !n.step(EventNodeJoin) {
+	switch {
+	case h.Actor().Dead() || n.state != NodeDown:
+		return &Error{Op: "JoinNode", On: name, Err: ErrInvalidState}
+	case !c.lost && !c.hears(n, c.speaker()):
+		return &Error{Op: "JoinNode", On: name, Err: ErrNodeUnreachable}
+	}
+	if err := n.awaitEnd(ctx, h); err != nil {
+		return &Error{Op: "JoinNode", On: name, Err: err}
+	}
+	if !n.step(EventNodeJoin) {
 		return &Error{Op: "JoinNode", On: name, Err: ErrInvalidState}
 	}
 	n.attach(h)
@@ -235,6 +304,7 @@ func (c *Cluster) Join(ctx context.Context, name string, h Host) error {
 		return nil // it waits for others
 	}
 	if wasLost {
+		c.dismiss(n)
 		c.startGroups(n)
 	}
 	err = n.call(ctx, "take up groups", func(ctx context.Context) error { return c.adopt(ctx, n) })

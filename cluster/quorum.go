@@ -2,27 +2,39 @@ package cluster
 
 import (
 	"context"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
 // Votes counts the votes of the nodes that are up, with the witness, and all there
-// are. More than half must be there for the cluster to run.
-func (c *Cluster) Votes() (there, all int) {
+// are. More than half must be there for the cluster to run. Where the network is
+// split it counts those of one side: the one that runs, or that of the oldest node
+// that is up.
+func (c *Cluster) Votes() (there, all int) { return c.votes(c.speaker()) }
+
+// votes counts those that a node knows of.
+func (c *Cluster) votes(by *Node) (there, all int) {
+	there, all = c.nodeVotes(by)
 	if c.config.Witness {
-		there, all = 1, 1
+		all++
 	}
+	if c.anyUp() && c.witnessFor(by) {
+		there++
+	}
+	return there, all
+}
+
+// nodeVotes counts without the witness.
+func (c *Cluster) nodeVotes(by *Node) (there, all int) {
 	for _, n := range c.nodes {
 		if n.noVote {
 			continue
 		}
 		all++
-		if n.up() {
+		if n.up() && c.hears(by, n) && (c.split == nil || n.lives()) {
 			there++
 		}
-	}
-	if !c.anyUp() {
-		there = 0
 	}
 	return there, all
 }
@@ -43,7 +55,7 @@ func (c *Cluster) HasQuorum() bool { return !c.lost }
 // the votes of nodes that have left are then taken away, so that the next may
 // leave too.
 func (c *Cluster) count(by *Node) bool {
-	there, all := c.Votes()
+	there, all := c.votes(by)
 	c.lost = 2*there <= all
 	outcome := "kept"
 	if c.lost {
@@ -61,28 +73,39 @@ func (c *Cluster) count(by *Node) bool {
 // collapse is what happens without quorum: the cluster service stops on every node
 // that is left, and all groups go offline with it.
 func (c *Cluster) collapse(ctx context.Context) error {
+	for _, n := range c.nodes {
+		if !n.up() {
+			continue
+		}
+		n.stop()
+		n.noteHosted()
+		if n.host.Actor().Dead() {
+			c.fence(n)
+		}
+		if n.actor == sim.Self(ctx) {
+			defer n.detach() // with the running process
+		} else {
+			n.detach()
+		}
+	}
 	for _, g := range c.groups {
 		if err := g.lock(ctx); err != nil {
 			return err
 		}
-		for _, r := range g.topDown() {
-			was := r.state
-			r.step(EventNodeIsDown)
-			if g.owner.up() && was != ResourceOffline {
-				r.kind.Terminate(ctx, g.owner)
-			}
-		}
+		g.nodeIsDown()
 		g.turn.Unlock()
 	}
-	for _, n := range c.nodes {
-		if n.up() {
-			n.actor.Emit("cluster/event", "", sim.N("id", eventServiceStopped), sim.S("node", n.name))
-			n.step(EventNodeLost)
-			c.fence(n)
-			defer n.detach() // the running process may be its own
-		}
-	}
 	return nil
+}
+
+// lastEnded is what the end of a cluster service is if no other one runs that could
+// miss it.
+func (c *Cluster) lastEnded(ctx context.Context) error {
+	if !c.anyUp() || slices.ContainsFunc(c.nodes, (*Node).lives) {
+		return nil
+	}
+	c.lost = true
+	return c.collapse(ctx)
 }
 
 // startGroups finds an owner for every group when a lost cluster has quorum again.

@@ -30,8 +30,9 @@ type chaos struct {
 }
 
 // TestRandomWorlds lets backups, moves, crashes of nodes, services, guests and what
-// runs in them, up to two faults and administrators happen to clusters of up to four
-// nodes. Meanwhile every group has one owner; and when peace returns, every machine runs where it belongs, nothing
+// runs in them, splits of the network, up to two faults and administrators happen to
+// clusters of up to four nodes. Meanwhile every group has one owner; and when peace
+// returns, every machine runs where it belongs, nothing
 // is lost or left, and the next backup succeeds.
 func TestRandomWorlds(t *testing.T) {
 	kinds := make(map[string]int)
@@ -108,6 +109,9 @@ func (c *chaos) act() string {
 		{"management dies", func() error { return c.restartManagement(node) }},
 		{"death", func() error { return c.killSomeone(vm, node) }},
 		{"fault", func() error { c.addFault(); return nil }},
+		{"cluster service dies", func() error { c.c.Node(node).Actor().Kill(); return nil }},
+		{"partition", c.partition},
+		{"heal", func() error { return c.c.Heal(c.ctx()) }},
 	}
 	a := all[c.r.IntN(len(all))]
 	err := a.do()
@@ -207,6 +211,16 @@ func (c *chaos) restartManagement(node string) error {
 	return c.host(node).StartManagement(c.ctx())
 }
 
+// partition cuts the network into two sides; one may be empty.
+func (c *chaos) partition() error {
+	var sides [2][]string
+	for _, n := range c.c.Nodes() {
+		i := c.r.IntN(2)
+		sides[i] = append(sides[i], n.Name())
+	}
+	return c.c.Partition(sides[:]...)
+}
+
 // oneOwner checks what has to be true at any time.
 func (c *chaos) oneOwner() {
 	c.t.Helper()
@@ -228,6 +242,7 @@ func (c *chaos) peace() {
 	c.t.Helper()
 	c.must(c.waitForAll())
 	c.w.Heal()
+	c.must(c.c.Heal(c.ctx()))
 	c.advance(time.Minute)
 	if c.faults < 2 { // what was delayed
 		c.advance(time.Hour)

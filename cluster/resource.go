@@ -171,9 +171,10 @@ const (
 func FaultPoints() []sim.FaultPoint {
 	failed := sim.Outcome{Err: ErrResourceFailed.HRESULT()}
 	slow := sim.Outcome{Delay: 20 * time.Minute}
+	dies := sim.Outcome{Kill: "."} // the cluster service
 	return []sim.FaultPoint{
-		{Point: PointOnline, Doc: "a resource is about to be brought online", Outcomes: []sim.Outcome{failed, slow}},
-		{Point: PointOffline, Doc: "a resource is about to be taken offline", Outcomes: []sim.Outcome{failed, slow}},
+		{Point: PointOnline, Doc: "a resource is about to be brought online", Outcomes: []sim.Outcome{failed, slow, dies}},
+		{Point: PointOffline, Doc: "a resource is about to be taken offline", Outcomes: []sim.Outcome{failed, slow, dies}},
 	}
 }
 

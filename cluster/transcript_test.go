@@ -147,6 +147,9 @@ func (s *stage) show() {
 //	slow NAME DURATION             it takes so long to come online
 //	mend NAME
 //	kill NODE, join NODE, pause NODE, resume NODE
+//	split NODE,NODE... NODE...     the network falls apart
+//	heal
+//	stop NODE                      its cluster service ends, the computer does not
 //	move GROUP [NODE]
 //	run DURATION                   let time pass
 //	look                           how everything stands
@@ -180,11 +183,24 @@ func (s *stage) do(command string, args []string) error {
 	case "kill":
 		s.c.Node(args[0]).Host().Actor().Kill()
 	case "join":
+		if h := s.c.Node(args[0]).Host(); !h.Actor().Dead() {
+			return s.c.Join(ctx, args[0], h)
+		}
 		h, err := hyperv.NewHost(s.w, hyperv.HostConfig{Name: args[0]})
 		if err != nil {
 			return err
 		}
 		return s.c.Join(ctx, args[0], cluster.HyperV(h))
+	case "split":
+		var sides [][]string
+		for _, a := range args {
+			sides = append(sides, strings.Split(a, ","))
+		}
+		return s.c.Partition(sides...)
+	case "heal":
+		return s.c.Heal(ctx)
+	case "stop":
+		s.c.Node(args[0]).Actor().Kill()
 	case "pause":
 		return s.c.Pause(ctx, args[0])
 	case "resume":

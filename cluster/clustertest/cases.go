@@ -19,6 +19,7 @@ var hostCases = []hostCase{
 	{"unregister", nil, checkUnregister},
 	{"hand over", nil, checkHandOver},
 	{"mount", nil, checkMount},
+	{"folder", needsFolder, checkFolder},
 	{"death", nil, checkDeath},
 	{"unmount under a machine", nil, checkFence},
 	{"shadow copies", needsShadow, checkShadow},
@@ -187,6 +188,37 @@ func checkMount(ctx context.Context, k *keeper) {
 	k.works(err, "Mount: the files can be reached again")
 }
 
+func needsFolder(b *Bench) string {
+	if b.MachineIn == nil {
+		return "folders for volumes"
+	}
+	return ""
+}
+
+func checkFolder(ctx context.Context, k *keeper) {
+	m := hyperv.Mount{Volume: k.Volume, Folder: `C:\ClusterStorage\Volume1`}
+	if !k.works(k.Host.Mount(m), "Mount: a volume can be mounted in a folder") {
+		return
+	}
+	k.demand(k.Host.Mounted(k.Volume), "Mount: the host has the volume in the folder")
+	id, path, err := k.MachineIn(ctx, m.Folder, "db")
+	if !k.works(err, "Mount: a machine can be made below the folder") {
+		return
+	}
+	k.works(k.Host.Start(ctx, id), "Start: a machine below a folder starts")
+	k.Host.Unmount(k.Volume)
+	_ = sim.Yield(ctx)
+	s, err := k.Host.State(ctx, id)
+	k.demand(err != nil || s != hyperv.StateRunning, "Unmount: a machine that runs below the folder ends at once")
+	_, err = k.Other.Register(ctx, path)
+	k.refused(err, nil, "Register: without the volume there is nothing below the folder")
+	k.works(k.Other.Mount(m), "Mount: the volume can be in the same folder of the other host")
+	got, err := k.Other.Register(ctx, path)
+	k.works(err, "Mount: the machine has the same path on the other host")
+	k.demand(got == id, "Register: it is the same machine below the folder")
+	k.works(k.Other.Start(ctx, id), "Start: nothing of the machine below the folder is held")
+}
+
 func checkDeath(ctx context.Context, k *keeper) {
 	id, path, ok := k.running(ctx)
 	if !ok {
@@ -205,6 +237,9 @@ func checkFence(ctx context.Context, k *keeper) {
 		return
 	}
 	k.Host.Unmount(k.Volume)
+	_ = sim.Yield(ctx)
+	s, err := k.Host.State(ctx, id)
+	k.demand(err != nil || s != hyperv.StateRunning, "Unmount: a machine that runs from the volume ends at once")
 	k.takeOver(ctx, id, path, "from a host that has lost the volume")
 }
 

@@ -29,14 +29,19 @@ func newBench(wrap func(cluster.Host) cluster.Host) func() (*clustertest.Bench, 
 		b.Host, b.Other = wrap(cluster.HyperV(hosts[0])), wrap(cluster.HyperV(hosts[1]))
 		var err error
 		b.Volume, err = hyperv.NewSharedVolume(w, hyperv.VolumeConfig{Letter: "S:"})
-		b.Machine = func(ctx context.Context, name string) ([16]byte, string, error) { return machine(ctx, hosts[0], name) }
+		b.Machine = func(ctx context.Context, name string) ([16]byte, string, error) {
+			return machine(ctx, hosts[0], "S:", name)
+		}
+		b.MachineIn = func(ctx context.Context, folder, name string) ([16]byte, string, error) {
+			return machine(ctx, hosts[0], folder, name)
+		}
 		b.Shadow = func(ctx context.Context) ([16]byte, error) { return shadow(ctx, hosts[0], b.Volume) }
 		return b, err
 	}
 }
 
-func machine(ctx context.Context, h *hyperv.Host, name string) ([16]byte, string, error) {
-	root := `S:\` + name
+func machine(ctx context.Context, h *hyperv.Host, at, name string) ([16]byte, string, error) {
+	root := at + `\` + name
 	vm, err := h.CreateVM(ctx, hyperv.VMConfig{
 		Name: name, Root: root, MemoryMB: 4,
 		Disks: []hyperv.DiskConfig{{Path: root + `\system.vhd`, Size: 6 << 20, BlockSize: 512 << 10, Format: &guest.DiskSpec{

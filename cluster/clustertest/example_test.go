@@ -115,6 +115,11 @@ func (t *toy) Mount(m hyperv.Mount) error {
 }
 
 func (t *toy) Unmount(v *hyperv.SharedVolume) [][16]byte {
+	for _, vm := range t.vms {
+		if on, _ := t.volume(vm.path); on == v && vm.state == hyperv.StateRunning {
+			vm.state = hyperv.StateOff
+		}
+	}
 	delete(t.volumes, v.Letter())
 	return nil
 }

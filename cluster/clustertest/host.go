@@ -22,6 +22,11 @@ type Bench struct {
 	// by then. It is registered on Host and off.
 	Machine func(ctx context.Context, name string) (id [16]byte, path string, err error)
 
+	// MachineIn does the same where Host has Volume mounted in a folder. It may be
+	// nil for hosts that know drive letters alone; they cannot have Cluster Shared
+	// Volumes below C:\ClusterStorage.
+	MachineIn func(ctx context.Context, folder, name string) (id [16]byte, path string, err error)
+
 	// Shadow has Host take a shadow copy of Volume. It may be nil for hosts that
 	// take none.
 	Shadow func(ctx context.Context) (id [16]byte, err error)

@@ -194,6 +194,28 @@ var twins = map[string]struct {
 		return h.Stop(ctx, id, a)
 	}}},
 	"Mount does nothing": {"can be made", twin{mount: func(full, hyperv.Mount) error { return nil }}},
+	"Mount knows letters alone": {"Mount: the machine has the same path on the other host", twin{mount: func(h full, m hyperv.Mount) error {
+		m.Folder = ""
+		return h.Mount(m)
+	}}},
+	"Mount refuses folders": {"Mount: a volume can be mounted in a folder", twin{mount: func(h full, m hyperv.Mount) error {
+		if m.Folder != "" {
+			return cluster.ErrNotSupported
+		}
+		return h.Mount(m)
+	}}},
+	"Mount has a folder for each host": {"Mount: the machine has the same path on the other host", twin{mount: func(h full, m hyperv.Mount) error {
+		if m.Folder != "" && h.Unwrap().Name() == "h2" {
+			m.Folder += "h2"
+		}
+		return h.Mount(m)
+	}}},
+	"Unmount forgets machines below folders": {"Unmount: a machine that runs below the folder ends at once", twin{unmount: func(h full, v *hyperv.SharedVolume) [][16]byte {
+		if _, err := h.Unwrap().Files().Stat("C/ClusterStorage/Volume1"); err == nil {
+			return h.Unwrap().Unmount(v)
+		}
+		return h.Unmount(v)
+	}}},
 	"Mount does it once": {"Mount: a volume that it has already is no error", twin{mount: func(h full, m hyperv.Mount) error {
 		if h.Mounted(m.Volume) {
 			return errPlain
@@ -222,6 +244,18 @@ var twins = map[string]struct {
 		},
 		mounted: func(h full, v *hyperv.SharedVolume) bool { return false },
 	}},
+	"Unmount leaves the machines running": {"Unmount: a machine that runs from the volume ends at once", twin{unmount: func(h full, v *hyperv.SharedVolume) [][16]byte {
+		return h.Unwrap().Unmount(v)
+	}}},
+	"Unmount ends the machines later": {"Unmount: a machine that runs from the volume ends at once", twin{unmount: func(h full, v *hyperv.SharedVolume) [][16]byte {
+		for _, vm := range h.Unwrap().VMs() {
+			if h.Actor().Dead() {
+				break
+			}
+			_ = later(h, "stop", func(ctx context.Context) error { return errors.Join(sim.Sleep(ctx, time.Minute), vm.TurnOff(ctx)) })
+		}
+		return h.Unwrap().Unmount(v)
+	}}},
 	"Unmount forgets shadow copies": {"Unmount: it tells of the shadow copies that are left", twin{unmount: func(h full, v *hyperv.SharedVolume) [][16]byte {
 		h.Unmount(v)
 		return nil
