@@ -65,6 +65,29 @@ func (s *stage) saw(what, kind string, attrs ...string) check {
 	return check{what, errNot}
 }
 
+// count counts the events of a kind with this attribute.
+func (s *stage) count(kind, attr string) (n int) {
+	key, value, _ := strings.Cut(attr, "=")
+	for _, e := range s.w.Trace().Select(kind) {
+		if e.Get(key) == value {
+			n++
+		}
+	}
+	return n
+}
+
+// running counts the machines that run, on any node.
+func (s *stage) running() (n int) {
+	for _, node := range s.c.Nodes() {
+		for _, m := range s.hosts[node.Name()].VMs() {
+			if m.State() == hyperv.StateRunning {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // quiet checks that the cluster never saw a failure.
 func (s *stage) quiet() check {
 	c := check{what: "the cluster saw nothing to worry about"}
@@ -82,7 +105,7 @@ func (s *stage) quiet() check {
 func (s *stage) inspect(target *requester.Memory) (good, bad []hypervtest.Finding, err error) {
 	w := sim.New()
 	defer func() { err = errors.Join(err, w.Close()) }()
-	h, err := hyperv.NewHost(w, hyperv.HostConfig{Name: "elsewhere", Volumes: hyperv.Volumes("C:", "S:")})
+	h, err := hyperv.NewHost(w, hyperv.HostConfig{Name: "elsewhere"})
 	if err != nil {
 		return nil, nil, err
 	}

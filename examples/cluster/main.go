@@ -6,6 +6,7 @@
 //	go run ./examples/cluster -story restore         a restore over resources that are online
 //	go run ./examples/cluster -story csv             one shared volume, two backups
 //	go run ./examples/cluster -story crash -seed 7   a node dies in the middle of a backup
+//	go run ./examples/cluster -story partition       the network between the nodes breaks
 //
 // It prints what happens, the rules that made it so, and a verdict. The exit
 // status is 0 if all went well and every check held, 1 if a check did not hold, 2
@@ -106,6 +107,7 @@ func simulate(o options, stdout io.Writer) (status int, err error) {
 	}
 	defer func() { err = errors.Join(err, save(), w.Close()) }()
 	s := &stage{ctx: context.Background(), w: w, out: stdout, remedy: o.remedy}
+	s.witness = o.remedy || o.story != "partition"
 	if err := s.build(); err != nil {
 		return 0, err
 	}

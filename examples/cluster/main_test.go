@@ -66,6 +66,8 @@ func TestStoriesTellTheirRules(t *testing.T) {
 		{"csv-remedy", []string{"at the second try"}, []string{"refused"}},
 		{"crash", []string{"kill=h1", "EVENT 1135", "h1: is ClusterNodeDown"}, nil},
 		{"crash-remedy", []string{"node h1: Joining -> Up"}, []string{"to do:"}},
+		{"partition", []string{"EVENT 1177, node h1", "EVENT 1177, node h2", "the cluster runs again"}, []string{"EVENT 1135"}},
+		{"partition-remedy", []string{"EVENT 1177, node h2", "EVENT 1135, node h2", "quorum is kept: 2 of 3"}, []string{"EVENT 1177, node h1", "to do:"}},
 	} {
 		b, err := os.ReadFile(filepath.Join("testdata", c.file+".txt")) // TestTranscripts compares it
 		if err != nil {
@@ -87,7 +89,7 @@ func TestStoriesTellTheirRules(t *testing.T) {
 
 func TestSeeds(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, run := range []struct{ story, seed string }{{"backup", "1"}, {"backup", "2"}, {"restore", "1"}, {"csv", "1"}, {"crash", "1"}} {
+	for _, run := range []struct{ story, seed string }{{"backup", "1"}, {"backup", "2"}, {"restore", "1"}, {"csv", "1"}, {"crash", "1"}, {"partition", "1"}} {
 		status, stdout, stderr := command(t, "-story", run.story, "-seed", run.seed)
 		if status != exitTrouble {
 			t.Errorf("%v: exit status %d, %s\n%s", run, status, stderr, stdout)

@@ -17,21 +17,22 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// A stage is where a story is told: two nodes, a Cluster Shared Volume S: that
-// both have, and machines on it.
+// A stage is where a story is told: two nodes, a Cluster Shared Volume that both
+// have below C:\ClusterStorage, and machines on it.
 type stage struct {
-	ctx    context.Context
-	w      *sim.World
-	out    io.Writer
-	remedy bool
-	hosts  map[string]*hyperv.Host
-	c      *cluster.Cluster
-	csv    *cluster.SharedVolume
-	oracle *hypervtest.Oracle // of what backups of h1 must hold
-	last   map[string]uint64  // the last transaction of each machine's ledger
-	titles int                // chapters
-	told   int                // events of the trace that were printed
-	failed int                // checks that did not hold
+	ctx     context.Context
+	w       *sim.World
+	out     io.Writer
+	remedy  bool
+	witness bool // the cluster has one
+	hosts   map[string]*hyperv.Host
+	c       *cluster.Cluster
+	csv     *cluster.SharedVolume
+	oracle  *hypervtest.Oracle // of what backups of h1 must hold
+	last    map[string]uint64  // the last transaction of each machine's ledger
+	titles  int                // chapters
+	told    int                // events of the trace that were printed
+	failed  int                // checks that did not hold
 }
 
 // The machines: three whose backup service does not run, so that a backup has to
@@ -57,10 +58,10 @@ func (s *stage) build() error {
 		nodes = append(nodes, cluster.NodeConfig{Name: name, Host: cluster.HyperV(h)})
 	}
 	var err error
-	if s.c, err = cluster.New(s.w, cluster.Config{Nodes: nodes, Witness: true}); err != nil {
+	if s.c, err = cluster.New(s.w, cluster.Config{Nodes: nodes, Witness: s.witness}); err != nil {
 		return err
 	}
-	shared, err := hyperv.NewSharedVolume(s.w, hyperv.VolumeConfig{Letter: "S:"})
+	shared, err := hyperv.NewSharedVolume(s.w, hyperv.VolumeConfig{})
 	if err != nil {
 		return err
 	}
@@ -89,8 +90,8 @@ func (s *stage) newHost(name string) (*hyperv.Host, error) {
 
 const mebibyte = 1 << 20
 
-// addMachine makes a machine on h1 with all its files on S:, starts it and makes
-// it highly available. One restart in fifteen minutes; then its group fails over.
+// addMachine makes a machine on h1 with all its files on the shared volume, starts it
+// and makes it highly available. One restart in fifteen minutes; then its group fails over.
 func (s *stage) addMachine(name string, inside bool) error {
 	services := guest.IntegrationServices(guest.WindowsServer2008, "6.0.6001.18016")
 	for i, v := range services {
@@ -98,7 +99,7 @@ func (s *stage) addMachine(name string, inside bool) error {
 			services[i].Running, services[i].Start = false, guest.StartDisabled
 		}
 	}
-	root := `S:\VMs\` + name
+	root := s.csv.Path() + `VMs\` + name
 	format := guest.DiskSpec{Scheme: guest.MBR, Partitions: []guest.PartitionSpec{{FileSystem: guest.FileSystem{Kind: guest.NTFS}}}}
 	vm, err := s.hosts["h1"].CreateVM(s.ctx, hyperv.VMConfig{
 		Name: name, Root: root, MemoryMB: 16,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shadowsim/shadowsim/cluster"
 	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/requester"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
@@ -16,7 +17,7 @@ var stories = []struct {
 	name string
 	tell func(s *stage) error
 }{
-	{"backup", tellBackup}, {"restore", tellRestore}, {"csv", tellShared}, {"crash", tellCrash},
+	{"backup", tellBackup}, {"restore", tellRestore}, {"csv", tellShared}, {"crash", tellCrash}, {"partition", tellPartition},
 }
 
 func storyNames() []string {
@@ -179,9 +180,9 @@ func tellShared(s *stage) error {
 	}
 	s.narrate()
 	if !s.remedy {
-		s.chapter("Both nodes back up S: at the same time")
+		s.chapter("Both nodes back up the shared volume at the same time")
 	} else {
-		s.chapter("Both nodes back up S:; who finds a backup in progress comes back later")
+		s.chapter("Both nodes back up the shared volume; who finds a backup in progress comes back later")
 	}
 	after, err := s.c.BeforeBackup(s.ctx, s.c.VM("db"), s.c.VM("web"), s.c.VM("mail"))
 	if err != nil {
@@ -255,6 +256,56 @@ func tellCrash(s *stage) error {
 			}
 		}
 		s.narrate()
+	}
+	return s.after("What is left")
+}
+
+// tellPartition cuts the network between the nodes in the middle of a backup. Of two
+// votes neither node has more than half; a witness is the third.
+func tellPartition(s *stage) error {
+	if err := s.c.Group("files").Move(s.ctx, "h2", cluster.LiveMigration); err != nil {
+		return err
+	}
+	s.skip()
+	s.noteLedgers()
+	if s.remedy {
+		s.chapter("The network between the nodes breaks while h2 backs up files; a witness is the third vote")
+	} else {
+		s.chapter("The network between the nodes breaks while h2 backs up files; there are two votes")
+	}
+	s.w.Inject(sim.Fault{Point: vss.PointPrepareSnapshot, On: "h2/vmms", Outcome: sim.Outcome{Delay: 8 * time.Second}})
+	b := s.w.Actor("backup of h2").Go("backup", func(ctx context.Context) error {
+		return s.runBackup(ctx, "h2", &requester.Memory{})
+	})
+	if err := errors.Join(s.advance(time.Second), s.c.Partition([]string{"h1"}, []string{"h2"})); err != nil {
+		return err
+	}
+	err := b.Wait(s.ctx)
+	s.narrate()
+	s.report(
+		check{"the backup fails: " + oneLine(err), want(err != nil)},
+		s.saw("the cluster service of h2 has stopped", "cluster/event", "id=1177", "node=h2"),
+	)
+	s.chapter("A minute later")
+	if err := s.advance(time.Minute); err != nil {
+		return err
+	}
+	s.narrate()
+	s.where()
+	if s.remedy {
+		s.report(
+			check{"h1 has quorum, and files with the others", want(s.c.HasQuorum() && s.c.VM("files").Owner().Name() == "h1")},
+			check{"db has not stopped", want(s.count("vm/state", "vm=db") == 2)}, // it started, in the beginning
+		)
+	} else {
+		s.report(
+			s.saw("the cluster service of h1 has stopped as well", "cluster/event", "id=1177", "node=h1"),
+			check{"nobody has quorum, and no machine runs", want(!s.c.HasQuorum() && s.running() == 0)},
+		)
+	}
+	s.chapter("The network is repaired")
+	if err := s.c.Heal(s.ctx); err != nil {
+		return err
 	}
 	return s.after("What is left")
 }
