@@ -16,14 +16,15 @@ type Actor struct {
 	w        *World
 	parent   *Actor
 	path     string
-	base     string            // the last part of the path as it was asked for
-	names    map[string]int    // of children, by base
-	counts   map[string]uint64 // of processes started, by name
-	children []*Actor          // nil where one has died
-	holes    int               // among children
-	place    int               // among the parent's children
-	procs    []*Proc           // in no order
-	pauses   int               // its own and its ancestors'
+	base     string      // the last part of the path as it was asked for
+	names    tally       // of children, by base
+	counts   tally       // of processes started, by name
+	faults   *faultPlace // where it asks for faults; nil before it did
+	children []*Actor    // nil where one has died
+	holes    int         // among children
+	place    int         // among the parent's children
+	procs    []*Proc     // in no order
+	pauses   int         // its own and its ancestors'
 	paused   bool
 	dead     bool
 	closed   bool
@@ -38,13 +39,9 @@ type Actor struct {
 // dead actor is dead.
 func (a *Actor) Child(name string) *Actor {
 	base := escape(name)
-	if a.names == nil {
-		a.names = make(map[string]int)
-	}
-	a.names[base]++
 	path := base
-	if n := a.names[base]; n > 1 {
-		path += "#" + strconv.Itoa(n)
+	if n := a.names.add(base); n > 0 {
+		path += "#" + strconv.FormatUint(n+1, 10)
 	}
 	if a.path != "" {
 		path = a.path + "/" + path
@@ -263,8 +260,8 @@ func (a *Actor) Close(ctx context.Context) error {
 
 func (a *Actor) killAndForget() {
 	a.Kill()
-	if up := a.parent; up != nil && !a.closed && up.names[a.base] == 1 {
-		delete(up.names, a.base)
+	if up := a.parent; up != nil && !a.closed {
+		up.names.forgetOnly(a.base)
 	}
 	a.closed = true
 }
@@ -305,14 +302,4 @@ func (a *Actor) each(fn func(*Actor)) {
 			c.each(fn)
 		}
 	}
-}
-
-// count returns how many processes of the name were started before.
-func (a *Actor) count(name string) uint64 {
-	if a.counts == nil {
-		a.counts = make(map[string]uint64)
-	}
-	n := a.counts[name]
-	a.counts[name] = n + 1
-	return n
 }

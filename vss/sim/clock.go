@@ -31,10 +31,11 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		w.now = at
 		return nil
 	}
-	p.alarm = timer{at: at, p: p, actor: p.actor}
-	w.addTimer(&p.alarm)
-	err = p.park(ctx, "a timer", &p.alarm)
-	w.dropTimer(&p.alarm)
+	alarm := &p.co.wait.alarm
+	*alarm = timer{at: at, p: p, actor: p.actor}
+	w.addTimer(alarm)
+	err = p.park(ctx, "a timer", alarm)
+	w.dropTimer(alarm)
 	return err
 }
 
@@ -183,14 +184,16 @@ func (w *World) release(a *Actor) {
 		if p.actor.pauses > 0 {
 			return false
 		}
-		w.runq = append(w.runq, p)
+		w.enqueue(p)
 		return true
 	})
 }
 
 // eachTimer calls fn with the timers of p's sleep and of its contexts.
 func (p *Proc) eachTimer(fn func(t *timer)) {
-	fn(&p.alarm)
+	if p.co != nil {
+		fn(&p.co.wait.alarm)
+	}
 	p.ctx.eachTimer(fn)
 }
 
@@ -198,7 +201,7 @@ func (c *simCtx) eachTimer(fn func(t *timer)) {
 	if c.timer != nil {
 		fn(c.timer)
 	}
-	for _, d := range c.children {
+	for d := c.first; d != nil; d = d.next {
 		d.eachTimer(fn)
 	}
 }

@@ -13,20 +13,32 @@ import (
 // waits for it. Other goroutines may use it as any context, except to give way
 // under it.
 type simCtx struct {
-	p        *Proc
-	values   context.Context // of the process's starter, for Value alone
-	up       context.Context // for a derived context: what it was derived from
-	above    *simCtx         // the one it is cancelled with
-	children []*simCtx
-	timer    *timer
-	shield   bool // it is cancelled with the process alone
-	foreign  bool // somewhere above is a context that others can end: ask up
+	p           *Proc
+	up          context.Context // what it was derived from; of a process's own: that of its starter, for Value alone
+	above       *simCtx         // the one it is cancelled with
+	first, last *simCtx         // derived from it
+	next        *simCtx         // derived from the one above
+	timer       *timer
+	shield      bool // it is cancelled with the process alone
+	foreign     bool // somewhere above is a context that others can end: ask up
 
-	state atomic.Uint32 // live, canceled or expired
-	mu    sync.Mutex    // guards what follows
+	state   atomic.Uint32 // live, canceled or expired
+	outside atomic.Pointer[outside]
+}
+
+// outside is what a context has for other goroutines, once somebody asks for it.
+type outside struct {
+	mu    sync.Mutex // guards what follows
 	done  chan struct{}
 	shut  bool      // done is closed
 	after []*func() // see AfterFunc
+}
+
+func (c *simCtx) out() *outside {
+	if c.outside.Load() == nil {
+		c.outside.CompareAndSwap(nil, new(outside))
+	}
+	return c.outside.Load()
 }
 
 const (
@@ -40,15 +52,16 @@ type simKey struct{}
 func (c *simCtx) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 func (c *simCtx) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.done == nil {
-		c.done = make(chan struct{})
+	o := c.out()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done == nil {
+		o.done = make(chan struct{})
 	}
 	if c.Err() != nil {
-		c.shutDone()
+		o.shutDone()
 	}
-	return c.done
+	return o.done
 }
 
 func (c *simCtx) Err() error {
@@ -70,9 +83,6 @@ func (c *simCtx) Value(key any) any {
 	}
 	if c.up != nil {
 		return c.up.Value(key)
-	}
-	if c.values != nil {
-		return c.values.Value(key)
 	}
 	return nil
 }
@@ -115,67 +125,101 @@ func (c *simCtx) cancel(cause error) {
 		if c.timer != nil {
 			p.w.dropTimer(c.timer)
 		}
-		if p.waitCtx.under(c) {
+		if p.parked && p.co.wait.ctx.under(c) {
 			p.wakeUp(cause)
 		}
 	} else if !last {
 		return
 	}
-	children := c.children
-	c.children = nil
-	for _, d := range children {
+	children := c.first
+	c.first, c.last = nil, nil
+	for d := children; d != nil; d = children {
+		children, d.next = d.next, nil
 		if d.shield && !last {
-			c.children = append(c.children, d)
+			c.add(d)
 		} else {
 			d.cancel(cause)
 		}
 	}
 }
 
+// add puts a context that was derived from c behind the others.
+func (c *simCtx) add(d *simCtx) {
+	if c.first == nil {
+		c.first = d
+	} else {
+		c.last.next = d
+	}
+	c.last = d
+}
+
+// remove takes a derived context out, if it is there.
+func (c *simCtx) remove(d *simCtx) {
+	var before *simCtx
+	for e := c.first; e != nil; before, e = e, e.next {
+		switch {
+		case e != d:
+			continue
+		case before == nil:
+			c.first = d.next
+		default:
+			before.next = d.next
+		}
+		if c.last == d {
+			c.last = before
+		}
+		d.next = nil
+		return
+	}
+}
+
 // close marks c as ended for all goroutines, once.
 func (c *simCtx) close(cause error) bool {
-	c.mu.Lock()
-	if c.state.Load() != live {
-		c.mu.Unlock()
+	how := uint32(canceled)
+	if cause == context.DeadlineExceeded {
+		how = expired
+	}
+	if !c.state.CompareAndSwap(live, how) {
 		return false
 	}
-	if cause == context.DeadlineExceeded {
-		c.state.Store(expired)
-	} else {
-		c.state.Store(canceled)
+	o := c.outside.Load()
+	if o == nil {
+		return true
 	}
-	c.shutDone()
-	after := c.after
-	c.after = nil
-	c.mu.Unlock()
+	o.mu.Lock()
+	o.shutDone()
+	after := o.after
+	o.after = nil
+	o.mu.Unlock()
 	for _, f := range after {
 		(*f)()
 	}
 	return true
 }
 
-func (c *simCtx) shutDone() {
-	if c.done != nil && !c.shut {
-		c.shut = true
-		close(c.done)
+func (o *outside) shutDone() {
+	if o.done != nil && !o.shut {
+		o.shut = true
+		close(o.done)
 	}
 }
 
 // AfterFunc lets package context derive from c without starting a goroutine.
 func (c *simCtx) AfterFunc(f func()) (stop func() bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	o := c.out()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if c.state.Load() != live {
 		go f() // another goroutine derives from c while c ends; f may need a lock that the caller holds
 		return func() bool { return false }
 	}
-	c.after = append(c.after, &f)
+	o.after = append(o.after, &f)
 	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		i := slices.Index(c.after, &f)
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		i := slices.Index(o.after, &f)
 		if i >= 0 {
-			c.after = slices.Delete(c.after, i, i+1)
+			o.after = slices.Delete(o.after, i, i+1)
 		}
 		return i >= 0
 	}
@@ -197,25 +241,27 @@ func (c *simCtx) under(a *simCtx) bool {
 // waitUnder says what ends p's wait besides what it waits for.
 func (p *Proc) waitUnder(ctx context.Context) {
 	if ctx == context.Context(&p.ctx) {
-		p.waitCtx = &p.ctx
+		p.co.wait.ctx = &p.ctx
 		return
 	}
 	c := nearest(ctx)
 	shield, foreign := between(ctx, c)
 	if !shield && !foreign {
-		p.waitCtx, foreign = c, c.foreign
+		p.co.wait.ctx, foreign = c, c.foreign
 	}
 	if foreign {
-		p.waitAny = ctx
+		p.co.wait.any = ctx
 		p.w.foreign = append(p.w.foreign, p)
 	}
 }
 
 func (p *Proc) waitNoMore() {
-	p.waitCtx = nil
-	if p.waitAny != nil {
-		p.waitAny = nil
-		p.w.foreign = without(p.w.foreign, p)
+	wait := &p.co.wait
+	wait.ctx = nil
+	if wait.any != nil {
+		wait.any = nil
+		i := slices.Index(p.w.foreign, p)
+		p.w.foreign = slices.Delete(p.w.foreign, i, i+1)
 	}
 }
 
@@ -223,7 +269,7 @@ func (p *Proc) waitNoMore() {
 // cancelled: such a one tells nobody here.
 func (w *World) lookAround() {
 	for _, p := range w.foreign {
-		if err := p.waitAny.Err(); err != nil {
+		if err := p.co.wait.any.Err(); err != nil {
 			p.wakeUp(err)
 		}
 	}
@@ -240,7 +286,7 @@ func derive(ctx context.Context) (*simCtx, error) {
 	if c.shield {
 		c.above = &p.ctx
 	}
-	c.above.children = append(c.above.children, c)
+	c.above.add(c)
 	return c, nil
 }
 
@@ -276,7 +322,5 @@ func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context
 // release is the cancel function of a derived context.
 func (c *simCtx) release() {
 	c.cancel(context.Canceled)
-	if i := slices.Index(c.above.children, c); i >= 0 {
-		c.above.children = slices.Delete(c.above.children, i, i+1)
-	}
+	c.above.remove(c)
 }

@@ -13,6 +13,7 @@ type coro struct {
 	stop  func()
 	yield func(struct{}) bool
 	p     *Proc
+	wait  wait
 
 	base   uintptr // address in its first frame
 	lo, hi uintptr // between them are addresses on its stack; see own

@@ -39,30 +39,36 @@ func (w *World) emit(a *Actor, kind, rule string, attrs []Attr) {
 	}
 }
 
-// An eventLog keeps events in chunks, so that a long trace is not copied again
-// and again while it grows.
+// An eventLog keeps events in one piece while they are few, and then in chunks, so
+// that a long trace is not copied again and again while it grows.
 type eventLog struct {
 	n     uint64
 	whole Trace     // the oldest, in one piece
 	full  [][]Event // what came next, chunk by chunk
 	last  []Event   // the newest
-	size  int       // of the chunk before
 	attrs []Attr    // room for attributes
 }
 
 const (
 	firstChunk = 16
-	maxChunk   = 512
+	fewEvents  = 16 * firstChunk
+	maxChunk   = 2 * fewEvents
 )
 
 // next makes room for one event.
 func (l *eventLog) next() *Event {
-	if len(l.last) == cap(l.last) {
-		if len(l.last) > 0 {
-			l.full = append(l.full, l.last)
+	if n := len(l.last); n == cap(l.last) {
+		switch {
+		case l.n == 1:
+			l.last = make([]Event, 0, firstChunk)
+		case l.n <= fewEvents:
+			l.last = append(make([]Event, 0, 4*n), l.last...)
+		default:
+			if n > 0 {
+				l.full = append(l.full, l.last)
+			}
+			l.last = make([]Event, 0, maxChunk)
 		}
-		l.size = max(firstChunk, min(2*l.size, maxChunk))
-		l.last = make([]Event, 0, l.size)
 	}
 	l.last = l.last[:len(l.last)+1]
 	return &l.last[len(l.last)-1]
@@ -81,7 +87,11 @@ func (l *eventLog) keep(attrs []Attr) []Attr {
 
 // trace puts the chunks together.
 func (l *eventLog) trace() Trace {
+	if l.n <= fewEvents {
+		return slices.Clip(Trace(l.last))
+	}
 	if len(l.last) > 0 {
+		l.whole = slices.Grow(l.whole, int(l.n)-len(l.whole))
 		for _, chunk := range l.full {
 			l.whole = append(l.whole, chunk...)
 		}

@@ -155,11 +155,6 @@ func (w *World) Heal() {
 	}
 }
 
-type hitKey struct {
-	point Point
-	on    string
-}
-
 // A Hit counts how often a point was reached for an object.
 type Hit struct {
 	Point Point
@@ -168,12 +163,75 @@ type Hit struct {
 	After int // how often of these after a planned fault had struck
 }
 
+// A faultPlace is an object that points are reached for.
+type faultPlace struct {
+	object string
+	first  *hit
+}
+
+// A hit is a Hit in the list of its object and in that of all.
+type hit struct {
+	Hit
+	next  *hit // of the object
+	later *hit
+}
+
+// A hitList holds the hits of a world, in the order they were first reached.
+type hitList struct {
+	first, last *hit
+	room        []hit
+	n           int
+}
+
+const hitChunk = 16
+
+func (l *hitList) add(point Point, on string) *hit {
+	if len(l.room) == 0 {
+		l.room = make([]hit, min(max(hitChunk, l.n), 32*hitChunk))
+	}
+	h := &l.room[0]
+	l.room = l.room[1:]
+	h.Point, h.On = point, on
+	if l.n++; l.first == nil {
+		l.first = h
+	} else {
+		l.last.later = h
+	}
+	l.last = h
+	return h
+}
+
+// place finds the object, or makes it known.
+func (w *World) place(object string) *faultPlace {
+	f := w.places[object]
+	if f == nil {
+		if f = (&faultPlace{object: object}); w.places == nil {
+			w.places = make(map[string]*faultPlace)
+		}
+		w.places[object] = f
+	}
+	return f
+}
+
+// reach finds the hit of a point; an object has few of them.
+func (f *faultPlace) reach(w *World, point Point) *hit {
+	at := &f.first
+	for h := *at; h != nil; h = *at {
+		if h.Point == point {
+			return h
+		}
+		at = &h.next
+	}
+	*at = w.hits.add(point, f.object)
+	return *at
+}
+
 // Hits lists the points reached so far, in the order they were first reached: of
 // a clean run, what a plan can be drawn from.
 func (w *World) Hits() []Hit {
-	out := make([]Hit, len(w.hitOrd))
-	for i, h := range w.hitOrd {
-		out[i] = *h
+	out := make([]Hit, 0, w.hits.n)
+	for h := w.hits.first; h != nil; h = h.later {
+		out = append(out, h.Hit)
 	}
 	return out
 }
@@ -188,7 +246,11 @@ func At(ctx context.Context, point Point) error {
 	if err != nil {
 		return err
 	}
-	return p.at(ctx, point, p.actor.path)
+	a := p.actor
+	if a.faults == nil {
+		a.faults = p.w.place(a.path)
+	}
+	return p.at(ctx, point, a.faults)
 }
 
 // AtOn is [At] for another object than the running process's actor.
@@ -197,20 +259,13 @@ func AtOn(ctx context.Context, point Point, object string) error {
 	if err != nil {
 		return err
 	}
-	return p.at(ctx, point, object)
+	return p.at(ctx, point, p.w.place(object))
 }
 
-func (p *Proc) at(ctx context.Context, point Point, on string) error {
+func (p *Proc) at(ctx context.Context, point Point, place *faultPlace) error {
 	w := p.w
-	h := w.hits[hitKey{point, on}]
-	if h == nil {
-		h = &Hit{Point: point, On: on}
-		if w.hits == nil {
-			w.hits = make(map[hitKey]*Hit)
-		}
-		w.hits[hitKey{point, on}] = h
-		w.hitOrd = append(w.hitOrd, h)
-	}
+	on := place.object
+	h := place.reach(w, point)
 	h.Count++
 	if w.struck {
 		h.After++

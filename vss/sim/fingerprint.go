@@ -24,7 +24,8 @@ func (p *Proc) learn(history uint64) {
 // learnTurn notes that p gets its turn.
 func (p *Proc) learnTurn() {
 	if p.step == 1 {
-		p.learn(p.born)
+		p.learn(p.history)
+		p.history = 0
 	}
 	p.learn(p.turnHash())
 }
@@ -52,17 +53,25 @@ func (w *World) who() *Actor {
 
 func (w *World) here() uint64 { return w.who().history }
 
-// line adds p to a list of waiters. It counts as news who stands there already
+// line adds p to those who wait for a thing. It counts as news who stands there already
 // if they go on one after another, or if the search may not choose any order.
-func (p *Proc) line(waiters []*Proc, oneByOne bool) []*Proc {
+func (p *Proc) line(waiters *line, oneByOne bool) {
 	if f := p.w.print; f != nil && (f.ordered || oneByOne) {
-		h := mix(offset64, uint64(len(waiters)))
-		for _, q := range waiters {
+		h := uint64(offset64)
+		for q := waiters.first; q != nil; q = q.co.wait.behind {
 			h = mix(h, q.hash)
 		}
 		p.learn(h)
 	}
-	return append(waiters, p)
+	waiters.add(p)
+}
+
+// heard is what who asks whether p has ended hears of: nothing until it has.
+func (p *Proc) heard() uint64 {
+	if p.ended {
+		return p.history
+	}
+	return 0
 }
 
 // A note is what an object keeps of who changed it last, for who reads it next.
@@ -177,9 +186,9 @@ func (w *World) allTimers() []*timer {
 func (p *Proc) prospect() uint64 {
 	h := p.turnHash()
 	if p.step == 0 {
-		h = mix(h, p.born)
+		h = mix(h, p.history)
 	}
-	if p.wake != nil {
+	if p.co != nil && p.co.wait.wake != nil {
 		h = mix(h, 1)
 	}
 	return h

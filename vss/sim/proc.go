@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 )
 
@@ -15,15 +14,15 @@ type Proc struct {
 	w     *World
 	actor *Actor
 	name  string
-	nth   uint64 // process of this name of the actor, from 0
+	nth   uint32 // process of this name of the actor, from 0
+	place int32  // among the actor's processes
 	hash  uint64
 	order uint64 // in which the processes were started
-	place int    // among the actor's processes
 	step  uint64
 
 	fn  func(ctx context.Context) error
 	ctx simCtx
-	co  *coro
+	co  *coro // from its first turn to its end
 
 	parked     bool // it gave way
 	queued     bool // it is to get a turn
@@ -33,17 +32,71 @@ type Proc struct {
 	ended      bool
 	background bool
 
-	waitFor string
-	waitOn  fmt.Stringer
-	waitCtx *simCtx
-	waitAny context.Context // one that others can end; see watch
-	alarm   timer           // of its sleep
-	wake    error
-
 	err     error
-	waiters []*Proc
-	born    uint64 // history of who started it
-	history uint64 // of its actor when it ended
+	waiters line
+	history uint64 // of who started it, and of its actor when it ended
+}
+
+// A wait is what a process waits for. It lies in the coroutine, because most
+// processes are over and wait for nothing.
+type wait struct {
+	what   string
+	on     fmt.Stringer
+	ctx    *simCtx
+	any    context.Context // one that others can end; see watch
+	alarm  timer           // of its sleep
+	wake   error           // what ended the wait
+	behind *Proc           // next in the line
+}
+
+// A line is processes that wait for one thing.
+type line struct{ first, last *Proc }
+
+func (l *line) add(p *Proc) {
+	if l.first == nil {
+		l.first = p
+	} else {
+		l.last.co.wait.behind = p
+	}
+	l.last = p
+}
+
+// next takes the first process out, or returns nil.
+func (l *line) next() *Proc {
+	p := l.first
+	if p != nil {
+		l.first, p.co.wait.behind = p.co.wait.behind, nil
+	}
+	return p
+}
+
+// remove takes p out, if it is there.
+func (l *line) remove(p *Proc) {
+	var before *Proc
+	for q := l.first; q != nil; before, q = q, q.co.wait.behind {
+		switch {
+		case q != p:
+			continue
+		case before == nil:
+			l.first = p.co.wait.behind
+		default:
+			before.co.wait.behind = p.co.wait.behind
+		}
+		if l.last == p {
+			l.last = before
+		}
+		p.co.wait.behind = nil
+		return
+	}
+}
+
+// wake lets all go on that wait for the thing.
+func (l *line) wake(thing fmt.Stringer) {
+	for p := l.next(); p != nil; p = l.next() {
+		if p.waitsOn(thing) {
+			p.wakeUp(nil)
+		}
+	}
 }
 
 // String is the actor's path, a colon and the process's name; the second process
@@ -51,7 +104,7 @@ type Proc struct {
 func (p *Proc) String() string {
 	s := p.actor.path + ":" + p.name
 	if p.nth > 0 {
-		s += "#" + strconv.FormatUint(p.nth+1, 10)
+		s += "#" + strconv.FormatUint(uint64(p.nth)+1, 10)
 	}
 	return s
 }
@@ -68,7 +121,7 @@ func compareProcs(a, b *Proc) int {
 // Ended tells whether the process is over.
 func (p *Proc) Ended() bool {
 	if p.w != nil {
-		p.w.observe(p.history) // zero until it ended
+		p.w.observe(p.heard())
 	}
 	return p.ended
 }
@@ -85,9 +138,9 @@ func (p *Proc) Wait(ctx context.Context) error {
 		return err
 	}
 	for !p.ended {
-		p.waiters = me.line(p.waiters, false)
+		me.line(&p.waiters, false)
 		if err := me.park(ctx, "the end of", p); err != nil {
-			p.waiters = without(p.waiters, me)
+			p.waiters.remove(me)
 			return err
 		}
 	}
@@ -129,10 +182,10 @@ func Join(ctx context.Context, procs ...*Proc) error {
 // start makes a process of a; parent supplies context values, not cancellation.
 func (a *Actor) start(parent context.Context, name string, fn func(ctx context.Context) error) *Proc {
 	w := a.w
-	n := a.count(name)
+	n := a.counts.add(name)
 	w.nproc++
-	p := &Proc{w: w, actor: a, name: name, nth: n, fn: fn, order: w.nproc, hash: mix(hashString(a.hash, name), n)}
-	p.ctx.p, p.ctx.values = p, parent
+	p := &Proc{w: w, actor: a, name: name, nth: uint32(n), fn: fn, order: w.nproc, hash: mix(hashString(a.hash, name), n)}
+	p.ctx.p, p.ctx.up = p, parent
 	switch {
 	case w.closed.Load():
 		p.ended, p.err = true, ErrClosed
@@ -140,9 +193,9 @@ func (a *Actor) start(parent context.Context, name string, fn func(ctx context.C
 		p.ended, p.err = true, ErrDead
 	default:
 		if w.print != nil {
-			p.born = w.here()
+			p.history = w.here()
 		}
-		p.place = len(a.procs)
+		p.place = int32(len(a.procs))
 		a.procs = append(a.procs, p)
 		w.ready(p)
 	}
@@ -190,14 +243,15 @@ func (p *Proc) dying() error {
 
 // park gives way until something wakes p, and returns what woke it.
 func (p *Proc) park(ctx context.Context, what string, on fmt.Stringer) error {
-	p.parked, p.waitFor, p.waitOn = true, what, on
+	wait := &p.co.wait
+	p.parked, wait.what, wait.on = true, what, on
 	p.waitUnder(ctx)
 	p.co.yield(struct{}{})
 	p.co.seen(here())
 	p.waitNoMore()
-	p.parked, p.waitFor, p.waitOn = false, "", nil
-	err := p.wake
-	p.wake = nil
+	p.parked, wait.what, wait.on = false, "", nil
+	err := wait.wake
+	wait.wake = nil
 	if p.dead {
 		return p.dying()
 	}
@@ -207,21 +261,14 @@ func (p *Proc) park(ctx context.Context, what string, on fmt.Stringer) error {
 // wakeUp makes a waiting process runnable.
 func (p *Proc) wakeUp(err error) {
 	if p.parked && !p.queued {
-		p.wake = err
+		p.co.wait.wake = err
 		p.w.ready(p)
 	}
 }
 
 // waitsOn tells whether p waits for the thing and was not woken yet.
 func (p *Proc) waitsOn(thing fmt.Stringer) bool {
-	return p.parked && !p.queued && p.waitOn == thing
-}
-
-func without(list []*Proc, p *Proc) []*Proc {
-	if i := slices.Index(list, p); i >= 0 {
-		return slices.Delete(list, i, i+1)
-	}
-	return list
+	return p.parked && !p.queued && p.co.wait.on == thing
 }
 
 // run is the whole life of a process.
@@ -253,11 +300,6 @@ func (p *Proc) end() {
 	p.history = p.actor.history
 	p.fn = nil
 	p.leave()
-	for _, q := range p.waiters {
-		if q.waitsOn(p) {
-			q.wakeUp(nil)
-		}
-	}
-	p.waiters = nil
+	p.waiters.wake(p)
 	p.ctx.cancel(context.Canceled)
 }

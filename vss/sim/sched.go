@@ -126,7 +126,19 @@ func (w *World) ready(p *Proc) {
 		w.held = append(w.held, p)
 		return
 	}
-	w.runq = append(w.runq, p)
+	w.enqueue(p)
+}
+
+// enqueue puts p at the end of the queue, which moves through its memory from
+// the beginning again when it was empty.
+func (w *World) enqueue(p *Proc) {
+	if len(w.runq) == 0 {
+		w.runq = w.room[:0]
+	}
+	full := len(w.runq) == cap(w.runq)
+	if w.runq = append(w.runq, p); full {
+		w.room = w.runq
+	}
 }
 
 // pick takes the process whose turn it is out of the queue.

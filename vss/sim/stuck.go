@@ -27,9 +27,10 @@ func (w *World) stuck(why halt) *StuckError {
 func (p *Proc) waiting() string {
 	what := "its turn"
 	if p.parked && !p.queued {
-		what = p.waitFor
-		if p.waitOn != nil {
-			what += " " + p.waitOn.String()
+		wait := &p.co.wait
+		what = wait.what
+		if wait.on != nil {
+			what += " " + wait.on.String()
 		}
 	}
 	if p.actor.pauses > 0 {

@@ -18,7 +18,7 @@ type Signal struct {
 
 	set     bool
 	note    note
-	waiters []*Proc
+	waiters line
 }
 
 func (s *Signal) String() string { return named(s.Name, "a signal") }
@@ -36,12 +36,7 @@ func (s *Signal) Set() {
 	}
 	s.set = true
 	s.note.write(s.World)
-	for _, p := range s.waiters {
-		if p.waitsOn(s) {
-			p.wakeUp(nil)
-		}
-	}
-	s.waiters = nil
+	s.waiters.wake(s)
 }
 
 // Wait gives way until the signal has happened.
@@ -52,9 +47,9 @@ func (s *Signal) Wait(ctx context.Context) error {
 	}
 	s.World = p.w
 	for !s.set {
-		s.waiters = p.line(s.waiters, false)
+		p.line(&s.waiters, false)
 		if err := p.park(ctx, "signal", s); err != nil {
-			s.waiters = without(s.waiters, p)
+			s.waiters.remove(p)
 			return err
 		}
 	}
@@ -70,7 +65,7 @@ type Mutex struct {
 
 	owner   *Proc
 	note    note
-	waiters []*Proc
+	waiters line
 }
 
 func (m *Mutex) String() string {
@@ -94,9 +89,9 @@ func (m *Mutex) Lock(ctx context.Context) error {
 		m.note.read(p.w)
 		return nil
 	}
-	m.waiters = p.line(m.waiters, true)
+	p.line(&m.waiters, true)
 	if err := p.park(ctx, "mutex", m); err != nil {
-		m.waiters = without(m.waiters, p)
+		m.waiters.remove(p)
 		if m.owner == p { // handed over and killed before it could see it
 			m.Unlock()
 		}
@@ -114,10 +109,8 @@ func (m *Mutex) Unlock() {
 	}
 	m.note.write(m.owner.w)
 	m.owner = nil
-	for len(m.waiters) > 0 && m.owner == nil {
-		p := m.waiters[0]
-		m.waiters = m.waiters[1:]
-		if p.waitsOn(m) {
+	for m.waiters.first != nil && m.owner == nil {
+		if p := m.waiters.next(); p.waitsOn(m) {
 			m.owner = p
 			p.wakeUp(nil)
 		}
@@ -135,7 +128,7 @@ type Gate struct {
 
 	shut    bool
 	note    note
-	waiters []*Proc
+	waiters line
 }
 
 func (g *Gate) String() string { return named(g.Name, "a gate") }
@@ -146,12 +139,7 @@ func (g *Gate) Shut() { g.turn(true) }
 // Open lets everybody go on who waits.
 func (g *Gate) Open() {
 	g.turn(false)
-	for _, p := range g.waiters {
-		if p.waitsOn(g) {
-			p.wakeUp(nil)
-		}
-	}
-	g.waiters = nil
+	g.waiters.wake(g)
 }
 
 func (g *Gate) turn(shut bool) {
@@ -175,9 +163,9 @@ func (g *Gate) Pass(ctx context.Context) error {
 	g.World = p.w
 	g.note.read(g.World) // whether it is open or shut is news of who turned it
 	for g.shut {
-		g.waiters = p.line(g.waiters, false)
+		p.line(&g.waiters, false)
 		if err := p.park(ctx, "gate", g); err != nil {
-			g.waiters = without(g.waiters, p)
+			g.waiters.remove(p)
 			return err
 		}
 		g.note.read(g.World)

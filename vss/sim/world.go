@@ -32,6 +32,7 @@ type World struct {
 	seq     uint64        // of timers
 	timers  timerHeap
 	runq    []*Proc
+	room    []*Proc // the beginning of runq's memory
 	held    []*Proc // runnable, but their actor is paused
 	dying   []*Proc // killed, to unwind before anything else runs
 	foreign []*Proc // they wait under a context that others can end; see watch
@@ -48,9 +49,9 @@ type World struct {
 	graves  []*Actor      // dead actors, for a search
 
 	plan   []*plannedFault
-	struck bool // a planned fault did
-	hits   map[hitKey]*Hit
-	hitOrd []*Hit
+	struck bool                   // a planned fault did
+	places map[string]*faultPlace // by object
+	hits   hitList
 	ids    map[string]uint64
 
 	events   eventLog
@@ -197,7 +198,7 @@ func (w *World) close() {
 		for _, c := range w.spare {
 			c.stop()
 		}
-		w.spare, w.runq, w.held, w.timers = nil, nil, nil, nil
+		w.spare, w.runq, w.room, w.held, w.timers = nil, nil, nil, nil, nil
 	}()
 	w.unwind()
 }
