@@ -102,6 +102,8 @@ func (w *World) Advance(d time.Duration) error {
 	w.polls = 0
 	end := after(w.now, max(d, 0))
 	w.limit(end)
+	w.outer = context.Background()
+	defer func() { w.outer = nil }()
 	return w.guard(func() error {
 		for {
 			switch why := w.turn(); why {

@@ -14,6 +14,8 @@ type coro struct {
 	yield func(struct{}) bool
 	p     *Proc
 	wait  wait
+	busy  bool // it runs another process on top of its own
+	lent  bool // it runs on top of another process
 
 	base   uintptr // address in its first frame
 	lo, hi uintptr // between them are addresses on its stack; see own

@@ -183,37 +183,48 @@ func TestWhatBelongsToTheDriverGoesOnThere(t *testing.T) {
 				return errors.As(err, &drift)
 			}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := sim.New(c.opt)
-			unwound := false
-			err := w.Do(t.Context(), func(ctx context.Context) error {
-				w.Actor("other").Go("bystander", func(ctx context.Context) error {
-					defer func() { unwound = true }()
-					return sim.Sleep(ctx, time.Hour)
-				})
-				return sim.Sleep(ctx, 1)
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			o := observe(func() error {
-				return w.Do(t.Context(), func(ctx context.Context) error {
-					c.fn(ctx)
-					return nil
-				})
-			})
-			if !c.want(o) {
-				t.Errorf("got %+v", o)
-			}
-			if !unwound {
-				t.Error("a process did not unwind")
-			}
-			if err := w.Do(t.Context(), func(context.Context) error { return nil }); err != sim.ErrClosed {
-				t.Errorf("Do afterwards: %v", err)
-			}
-			if err := w.Advance(1); err != sim.ErrClosed {
-				t.Errorf("Advance afterwards: %v", err)
-			}
+		for _, within := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/within=%v", c.name, within), func(t *testing.T) { goesOn(t, c.opt, c.fn, c.want, within) })
+		}
+	}
+}
+
+// goesOn runs fn in a process, or in one that another process waits for.
+func goesOn(t *testing.T, opt sim.Option, fn func(ctx context.Context), want func(o outcome) bool, within bool) {
+	w := sim.New(opt)
+	unwound := false
+	err := w.Do(t.Context(), func(ctx context.Context) error {
+		w.Actor("other").Go("bystander", func(ctx context.Context) error {
+			defer func() { unwound = true }()
+			return sim.Sleep(ctx, time.Hour)
 		})
+		return sim.Sleep(ctx, 1)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := observe(func() error {
+		return w.Do(t.Context(), func(ctx context.Context) error {
+			if within {
+				if err := sim.Go(ctx, "inner", func(ctx context.Context) error { fn(ctx); return nil }).Wait(ctx); err != sim.ErrDead {
+					t.Errorf("who waits for the process got %v", err)
+				}
+				return nil
+			}
+			fn(ctx)
+			return nil
+		})
+	})
+	if !want(o) {
+		t.Errorf("got %+v", o)
+	}
+	if !unwound {
+		t.Error("a process did not unwind")
+	}
+	if err := w.Do(t.Context(), func(context.Context) error { return nil }); err != sim.ErrClosed {
+		t.Errorf("Do afterwards: %v", err)
+	}
+	if err := w.Advance(1); err != sim.ErrClosed {
+		t.Errorf("Advance afterwards: %v", err)
 	}
 }

@@ -246,7 +246,7 @@ func (p *Proc) park(ctx context.Context, what string, on fmt.Stringer) error {
 	wait := &p.co.wait
 	p.parked, wait.what, wait.on = true, what, on
 	p.waitUnder(ctx)
-	p.co.yield(struct{}{})
+	p.giveWay()
 	p.co.seen(here())
 	p.waitNoMore()
 	p.parked, wait.what, wait.on = false, "", nil
@@ -273,14 +273,21 @@ func (p *Proc) waitsOn(thing fmt.Stringer) bool {
 
 // run is the whole life of a process.
 func (p *Proc) run() {
+	exits := true
 	defer func() {
 		if r := recover(); r != nil {
 			p.err = p.w.caught(p, r)
+			exits = false
 		}
 		p.end()
+		if exits && p.co.lent { // the driver is to exit, not who lent us its turn
+			p.w.leaving = p
+			p.co.yield(struct{}{})
+		}
 	}()
 	p.err = ErrDead // stands if the goroutine exits
 	p.err = p.fn(&p.ctx)
+	exits = false
 }
 
 // leave takes p out of its actor's processes.

@@ -41,6 +41,8 @@ const (
 )
 
 func (w *World) runUntil(ctx context.Context, p *Proc) error {
+	w.outer, w.goal = ctx, p
+	defer func() { w.outer, w.goal = nil, nil }()
 	for !p.ended {
 		if err := ctx.Err(); err != nil {
 			p.ctx.cancel(err)
@@ -61,7 +63,7 @@ func (w *World) turn() halt {
 		w.lookAround()
 	}
 	if len(w.dying) > 0 {
-		w.resume(w.nextDying())
+		w.give(w.nextDying())
 		return runs
 	}
 	for len(w.runq) == 0 {
@@ -77,37 +79,93 @@ func (w *World) turn() halt {
 	if w.steps.Load() >= w.budget {
 		return exhausted
 	}
-	w.resume(w.pick())
+	w.give(w.pick())
 	return runs
 }
 
-// resume runs p until it gives way.
-func (w *World) resume(p *Proc) {
+// give is resume for the driver, in whose goroutine some things go on that began
+// in a process.
+func (w *World) give(p *Proc) {
+	w.resume(p, false)
+	if q := w.leaving; q != nil {
+		w.leaving = nil
+		q.co.next() // its goroutine exits, and this one with it
+	}
+	if f := w.fatal; f != nil {
+		w.fatal = nil
+		f.goOn(12)
+	}
+}
+
+// begin counts a turn of p.
+func (w *World) begin(p *Proc) {
 	w.steps.Add(1)
 	p.step++
 	p.queued = false
+	w.running.Store(p)
+}
+
+// resume runs p until it gives way. Lent tells that it is another process that
+// calls.
+func (w *World) resume(p *Proc, lent bool) {
+	w.begin(p)
 	if w.print != nil {
 		p.learnTurn()
 	}
 	if p.co == nil {
 		if p.dead {
+			w.running.Store(nil)
 			p.end() // it never ran
 			return
 		}
 		p.co = w.takeCoro()
 		p.co.p = p
 	}
-	w.running.Store(p)
+	p.co.lent = lent
 	p.co.next()
 	w.running.Store(nil)
-	if p.ended {
+	if p.ended && w.leaving != p {
 		w.spare = append(w.spare, p.co)
 		p.co = nil
 	}
-	if f := w.fatal; f != nil {
-		w.fatal = nil
-		f.goOn(12)
+}
+
+// giveWay ends p's turn and returns when it has its next. Where the driver would
+// only look who is next, p does that in its place and runs the next one on top of
+// itself, which saves the way to the driver and back, or all of it if p is next
+// itself. What a process cannot do, the driver does: processes that stand on one
+// another give way down to it.
+func (p *Proc) giveWay() {
+	w := p.w
+	for w.mayPass() {
+		q := w.pick()
+		if q == p {
+			w.begin(p)
+			return
+		}
+		if q.co != nil && q.co.busy {
+			w.below = q
+			break
+		}
+		p.co.busy = true
+		w.resume(q, true)
+		p.co.busy = false
+		if w.below == p {
+			w.below = nil
+			w.begin(p)
+			return
+		}
 	}
+	p.co.yield(struct{}{})
+}
+
+// mayPass tells whether a process may give the next turn in the driver's place:
+// some process is runnable, and there is nothing else to see to.
+func (w *World) mayPass() bool {
+	n := len(w.runq)
+	return n > 0 && (n == 1 || w.calm) && w.outer != nil && w.print == nil &&
+		w.below == nil && w.leaving == nil && w.fatal == nil && len(w.dying) == 0 && len(w.foreign) == 0 &&
+		w.steps.Load() < w.budget && (w.goal == nil || !w.goal.ended) && w.outer.Err() == nil
 }
 
 func (w *World) takeCoro() *coro {
@@ -201,6 +259,6 @@ func (w *World) unwind() {
 		}
 	}()
 	for len(w.dying) > 0 {
-		w.resume(w.nextDying())
+		w.give(w.nextDying())
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,13 @@ type World struct {
 	nproc   uint64
 	spare   []*coro
 	polls   int // in a row that found nothing to move
+
+	// For processes that give turns in the driver's place; see giveWay.
+	outer   context.Context // that the world is driven under; nil if each turn is the driver's
+	goal    *Proc           // whose end ends the drive, or nil
+	calm    bool            // the chooser is one of ours, which cannot panic
+	below   *Proc           // to go on: it stands below who picked it
+	leaving *Proc           // its goroutine exits, which belongs to the driver
 
 	root    *Actor
 	chooser Chooser
@@ -134,6 +142,8 @@ func New(opts ...Option) *World {
 func (w *World) setChooser(c Chooser) {
 	w.chooser = c
 	w.sched, _ = c.(Scheduler)
+	_, drawn := c.(*seeded)
+	w.calm = drawn || c == First
 	w.print = nil
 	if f, ok := c.(interface{ fingerprints() *fingerprints }); ok {
 		if w.print = f.fingerprints(); w.print != nil {
