@@ -92,7 +92,7 @@ func (b *BackupComponents) create(base, work context.Context) error {
 
 // frozen is what happens from Freeze to Thaw, while each writer's window runs.
 func (b *BackupComponents) frozen(work context.Context) error {
-	watch := startTask(b.service.actor, "freeze windows", func(_, ctx context.Context) error {
+	watch := startWork(b.service.actor, "freeze windows", func(ctx context.Context) error {
 		return b.service.watchWindows(ctx, b)
 	})
 	defer watch.leave()

@@ -18,7 +18,7 @@ type delivery struct {
 	started time.Duration
 	failure WriterFailure // set by the handler
 	view    *WriterComponents
-	cancel  context.CancelFunc
+	proc    *sim.Proc
 	settled bool
 	over    bool // the handler has returned
 	done    sim.Signal
@@ -43,7 +43,7 @@ func (x *session) deliver(e Event) *delivery {
 	case EventPostSnapshot:
 		x.posted = true
 	}
-	x.sub.actor.Go(e.String(), d.run)
+	d.proc = x.sub.actor.Go(e.String(), d.run)
 	return d
 }
 
@@ -52,11 +52,6 @@ func (s *Service) now() time.Duration { return s.actor.World().Now() }
 // run is the handler's process.
 func (d *delivery) run(ctx context.Context) error {
 	defer d.done.Set()
-	ctx, d.cancel = sim.WithCancel(ctx)
-	defer d.cancel()
-	if d.settled {
-		d.cancel()
-	}
 	x := d.session
 	sim.Emit(ctx, d.event.Kind(), "", sim.S("writer", x.sub.name), sim.S("session", x.bc.name))
 	err := d.attempt(ctx)
@@ -141,9 +136,7 @@ func (d *delivery) settle(o Outcome, f WriterFailure) (abort bool) {
 
 // give tells the handler that nobody waits for it any more.
 func (d *delivery) give() {
-	if d.cancel != nil {
-		d.cancel()
-	}
+	d.proc.Cancel()
 	d.done.Set()
 }
 
@@ -165,7 +158,7 @@ func (sub *Subscription) forgetDelivery(d *delivery) {
 
 func (d *delivery) emitEnd(outcome string) {
 	x := d.session
-	x.sub.actor.Emit(d.event.Kind()+".end", "", sim.S("writer", x.sub.name), sim.S("session", x.bc.name),
+	x.sub.actor.Emit(endOf(d.event.Kind()), "", sim.S("writer", x.sub.name), sim.S("session", x.bc.name),
 		sim.S("outcome", outcome), sim.S("state", x.state.String()), sim.S("hr", codeName(x.failure.Code)))
 }
 

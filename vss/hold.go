@@ -31,15 +31,15 @@ func (b *BackupComponents) commit(work context.Context) error {
 
 // flushAndHold flushes all volumes side by side and holds their writes.
 func (b *BackupComponents) flushAndHold(work context.Context) error {
-	var tasks []*task
+	tasks := make([]task, 0, len(b.members))
 	for _, m := range b.members {
-		tasks = append(tasks, startTask(b.service.actor, "flush "+m.volume.Name(), func(_, ctx context.Context) error {
+		tasks = append(tasks, startWork(b.service.actor, "flush "+m.volume.Name(), func(ctx context.Context) error {
 			return b.service.hold(ctx, m)
 		}))
 	}
 	var first error
-	for _, t := range tasks {
-		if err := t.wait(work); err != nil && first == nil {
+	for i := range tasks {
+		if err := tasks[i].wait(work); err != nil && first == nil {
 			first = err
 		}
 	}

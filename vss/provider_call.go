@@ -110,7 +110,7 @@ type providerCall struct {
 	point sim.Point
 	on    string // volume, or the set
 	fn    func(ctx context.Context) error
-	*task
+	task
 }
 
 // callProvider makes a call and waits for it. The error is translated; a context
@@ -120,9 +120,9 @@ func (s *Service) callProvider(ctx context.Context, c providerCall) error {
 	return c.wait(ctx)
 }
 
-func (c *providerCall) start() { c.task = startTask(c.p.actor, string(c.point), c.run) }
+func (c *providerCall) start() { c.task = startWork(c.p.actor, string(c.point), c.run) }
 
-func (c *providerCall) run(_, ctx context.Context) error {
+func (c *providerCall) run(ctx context.Context) error {
 	sim.Emit(ctx, string(c.point), "", sim.S("provider", c.p.Name), sim.S("on", c.on))
 	if err := sim.At(ctx, c.point); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (c *providerCall) wait(ctx context.Context) error {
 }
 
 func (c *providerCall) emitEnd(err error) {
-	c.p.actor.Emit(string(c.point)+".end", "", sim.S("provider", c.p.Name), sim.S("on", c.on), sim.S("hr", codeName(HRESULTOf(err))))
+	c.p.actor.Emit(endOf(string(c.point)), "", sim.S("provider", c.p.Name), sim.S("on", c.on), sim.S("hr", codeName(HRESULTOf(err))))
 }
 
 // logFailure notes a failed call in the event log.
@@ -198,9 +198,11 @@ func (e *providerError) Unwrap() error { return e.err }
 // eachProvider makes a call to every provider of the set at once and waits for
 // all. The first one's error counts.
 func (b *BackupComponents) eachProvider(ctx context.Context, point sim.Point, fn func(ctx context.Context, p *provider) error) error {
-	var calls []*providerCall
-	for _, p := range b.providers() {
-		c := &providerCall{p: p, point: point, on: short(b.setID), fn: func(ctx context.Context) error { return fn(ctx, p) }}
+	providers := b.providers()
+	calls := make([]*providerCall, 0, len(providers))
+	set := short(b.setID)
+	for _, p := range providers {
+		c := &providerCall{p: p, point: point, on: set, fn: func(ctx context.Context) error { return fn(ctx, p) }}
 		c.start()
 		calls = append(calls, c)
 	}

@@ -90,7 +90,7 @@ type member struct {
 // up gets [ErrAccessDenied].
 func (s *Service) CreateBackupComponents(ctx context.Context) (*BackupComponents, error) {
 	const op = "CreateVssBackupComponents"
-	b := &BackupComponents{service: s, owner: sim.Self(ctx), optioned: make(map[*ComponentRecord]bool)}
+	b := &BackupComponents{service: s, owner: sim.Self(ctx)}
 	err := s.actor.Call(ctx, op, func(context.Context) error {
 		if err := s.admit(op, b.owner, AccessRequester); err != nil {
 			return err
@@ -199,13 +199,13 @@ func (r CallRule) demands() string {
 // call makes a call to the service: it checks the order, runs fn as a process of
 // the service, and goes on to the next phase.
 func (b *BackupComponents) call(ctx context.Context, method string, fn func(ctx context.Context) error, attrs ...sim.Attr) error {
-	kind := "requester/" + method
 	caller := b.service.caller(ctx)
 	err := b.service.actor.Call(ctx, method, func(ctx context.Context) error {
+		kind, attrs := requesterKind(method), attrs
 		rule, err := b.checkFor(caller, method)
 		if rule.Asks {
 			b.emit(kind, attrs...)
-			kind, attrs = kind+".end", nil
+			kind, attrs = endOf(kind), nil
 		}
 		if err == nil {
 			was := b.phase
@@ -214,7 +214,7 @@ func (b *BackupComponents) call(ctx context.Context, method string, fn func(ctx 
 				b.phase = rule.Next(was, err == nil)
 			}
 		}
-		b.emit(kind, append(attrs, sim.S("result", codeName(HRESULTOf(err))))...)
+		b.emitResult(kind, err, attrs...)
 		return err
 	})
 	return b.service.unreachable(method, err)
@@ -231,7 +231,14 @@ func (b *BackupComponents) read(method string) error {
 }
 
 func (b *BackupComponents) emit(kind string, attrs ...sim.Attr) {
-	b.owner.Emit(kind, "", append([]sim.Attr{sim.S("session", b.name)}, attrs...)...)
+	var room [6]sim.Attr
+	b.owner.Emit(kind, "", append(append(room[:0], sim.S("session", b.name)), attrs...)...)
+}
+
+// emitResult is emit with the code of an error behind the attributes.
+func (b *BackupComponents) emitResult(kind string, err error, attrs ...sim.Attr) {
+	var room [4]sim.Attr
+	b.emit(kind, append(append(room[:0], attrs...), sim.S("result", codeName(HRESULTOf(err))))...)
 }
 
 // An operation is the body of an asynchronous call. Work ends when the operation
@@ -245,13 +252,13 @@ func (b *BackupComponents) start(ctx context.Context, method string, op operatio
 	err := b.service.actor.Call(ctx, method, func(context.Context) error {
 		rule, err := b.checkFor(caller, method)
 		if err != nil {
-			b.emit("requester/"+method, sim.S("result", codeName(HRESULTOf(err))))
+			b.emitResult(requesterKind(method), err)
 			return err
 		}
 		a = &Async{service: b.service, method: method}
 		a.over.Name = method
 		b.busy = a
-		b.emit("requester/" + method)
+		b.emit(requesterKind(method))
 		a.task = startTask(b.service.actor, method, func(base, work context.Context) error {
 			b.operate(base, work, a, rule, op)
 			return nil
@@ -272,7 +279,7 @@ func (b *BackupComponents) operate(base, work context.Context, a *Async, rule Ca
 		b.phase = rule.Next(b.phase, err == nil)
 	}
 	a.finish(err)
-	b.emit("requester/"+a.method+".end", sim.S("result", codeName(HRESULTOf(a.err))))
+	b.emitResult(endOf(requesterKind(a.method)), a.err)
 }
 
 // run makes an asynchronous call and waits for its end. A context that ends first

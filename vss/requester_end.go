@@ -92,9 +92,10 @@ func (b *BackupComponents) Release(ctx context.Context) error {
 		return err
 	}
 	err := b.service.actor.Call(ctx, op, func(ctx context.Context) error {
-		b.emit("requester/" + op)
+		kind := requesterKind(op)
+		b.emit(kind)
 		err := b.shutDown(ctx)
-		b.emit("requester/"+op+".end", sim.S("result", codeName(HRESULTOf(err))))
+		b.emitResult(endOf(kind), err)
 		return err
 	})
 	return b.service.unreachable(op, err)

@@ -20,7 +20,7 @@ func (b *BackupComponents) StartGatherWriterMetadata(ctx context.Context) (*Asyn
 }
 
 func (b *BackupComponents) gather(_, work context.Context) error {
-	var asked []*session
+	asked := make([]*session, 0, len(b.service.writers))
 	for _, sub := range b.service.writers {
 		if sub.alive() && b.filter.passes(sub) && b.reach(sub) {
 			asked = append(asked, b.newSession(sub))

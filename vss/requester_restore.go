@@ -120,6 +120,9 @@ func (b *BackupComponents) SetRestoreOptions(ctx context.Context, c ComponentCho
 		if b.optioned[r] {
 			return fail(op, c.FullPath(), ErrBadState, "the component has its options")
 		}
+		if b.optioned == nil {
+			b.optioned = make(map[*ComponentRecord]bool)
+		}
 		b.optioned[r] = true
 		r.RestoreOptions = options
 		return nil

@@ -14,7 +14,7 @@ import (
 // cancelled or whose process died; what the writers answered is in their
 // sessions.
 func (s *Service) round(ctx context.Context, e Event, sessions []*session) error {
-	var sent []*delivery
+	sent := make([]*delivery, 0, len(sessions))
 	for _, x := range sessions {
 		if e == EventIdentify || x.gets(e) {
 			sent = append(sent, x.deliver(e))
@@ -62,8 +62,9 @@ var freezeLevels = []ApplicationLevel{LevelFrontEnd, LevelBackEnd, LevelSystem, 
 // application must stop writing into another before that one freezes
 // ("VSS_APPLICATION_LEVEL"). The undocumented resource manager level comes last.
 func (s *Service) freeze(ctx context.Context, sessions []*session) error {
+	same := make([]*session, 0, len(sessions))
 	for _, level := range freezeLevels {
-		var same []*session
+		same = same[:0]
 		for _, x := range sessions {
 			if x.sub.config.Level == level {
 				same = append(same, x)

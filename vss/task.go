@@ -12,6 +12,12 @@ type task struct {
 	proc *sim.Proc
 	stop context.CancelFunc
 	left bool
+	own  bool // it works with the process's own context
+}
+
+// startWork starts fn as a process of a. Its context ends when the task is left.
+func startWork(a *sim.Actor, name string, fn func(ctx context.Context) error) task {
+	return task{proc: a.Go(name, fn), own: true}
 }
 
 // startTask starts fn as a process of a. Work ends when the task is left, base
@@ -41,6 +47,9 @@ func (t *task) wait(ctx context.Context) error {
 
 func (t *task) leave() {
 	t.left = true
+	if t.own {
+		t.proc.Cancel()
+	}
 	if t.stop != nil {
 		t.stop()
 	}

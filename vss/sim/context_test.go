@@ -359,3 +359,41 @@ func TestDeriveFromTheCancelled(t *testing.T) {
 		return nil
 	})
 }
+
+func TestCancelOfAProcess(t *testing.T) {
+	w := sim.New()
+	defer w.Close()
+	a := w.Actor("a")
+	err := w.Do(t.Context(), func(ctx context.Context) error {
+		early := a.Go("early", func(ctx context.Context) error { return sim.Sleep(ctx, time.Hour) })
+		early.Cancel()
+		waiting := a.Go("waiting", func(ctx context.Context) error {
+			c, cancel := sim.WithTimeout(ctx, 2*time.Hour)
+			defer cancel()
+			err := sim.Sleep(c, time.Hour)
+			return errors.Join(err, sim.Sleep(context.WithoutCancel(ctx), time.Minute))
+		})
+		shielded := a.Go("shielded", func(ctx context.Context) error { return sim.Sleep(context.WithoutCancel(ctx), time.Minute) })
+		_ = sim.Sleep(ctx, time.Second)
+		waiting.Cancel()
+		shielded.Cancel()
+		for _, c := range []struct {
+			p    *sim.Proc
+			want error
+			at   time.Duration
+		}{{early, context.Canceled, time.Second}, {shielded, nil, time.Minute}, {waiting, context.Canceled, time.Minute + time.Second}} {
+			err := c.p.Wait(ctx)
+			if !errors.Is(err, c.want) || sim.Now(ctx) != c.at {
+				t.Errorf("%v ended at %v with %v", c.p, sim.Now(ctx), err)
+			}
+			c.p.Cancel()
+			if again := c.p.Wait(ctx); !errors.Is(again, c.want) {
+				t.Errorf("%v afterwards: %v", c.p, again)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

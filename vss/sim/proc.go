@@ -126,6 +126,16 @@ func (p *Proc) Ended() bool {
 	return p.ended
 }
 
+// Cancel ends the process's context, as if the call that it runs for had been
+// given up: it goes on, and gets [context.Canceled] from what it waits in. What is
+// shielded by [context.WithoutCancel] goes on undisturbed. A process that has
+// ended is none the wiser.
+func (p *Proc) Cancel() {
+	if !p.ended {
+		p.ctx.cancel(context.Canceled)
+	}
+}
+
 // Wait gives way until p has ended and returns its error. A process that was
 // killed ended with [ErrDead], one that panicked with a [*PanicError]. Called
 // with an ordinary context it drives the world until p has ended.
