@@ -68,6 +68,8 @@ func (vm *VM) MigrateTo(ctx context.Context, to *Host) (moved *VM, err error) {
 		if err := vm.checkMigration(to); err != nil {
 			return err
 		}
+		vm.moving = to
+		defer func() { vm.moving = nil }()
 		if err := sim.Sleep(ctx, sim.Latency(ctx, "copy memory", minCopy, maxCopy)); err != nil {
 			return err
 		}

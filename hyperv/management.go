@@ -116,7 +116,7 @@ func (vm *VM) describe() Machine {
 		Parents:       parents,
 		Checkpoints:   vm.checkpointPaths(),
 		Broken:        vm.broken(),
-		LockedBy:      vm.lock,
+		LockedBy:      vm.LockedBy(),
 	}
 }
 

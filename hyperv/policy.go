@@ -8,6 +8,10 @@ type Policy struct {
 	// Parallel is how many machines PrepareSnapshot works at, at the same time. 0
 	// and 1 work at one after another.
 	Parallel int
+	// ByGUID takes the machines in the order of their GUIDs; by default they come in
+	// the order in which they were created. The order of the real writer is not
+	// published.
+	ByGUID bool
 	// GuestsFirst has the guests take their snapshots before other machines are
 	// saved, which shortens the outage of those.
 	GuestsFirst bool

@@ -1,6 +1,7 @@
 package hyperv_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -173,6 +174,33 @@ func TestPolicyOfOrder(t *testing.T) {
 	}
 	if parallel.whole >= plain.whole || parallel.web >= plain.web {
 		t.Errorf("it took %v, in parallel %v; web was down for %v, %v", plain.whole, parallel.whole, plain.web, parallel.web)
+	}
+}
+
+// Machines come in the order in which they were created, or of their GUIDs.
+func TestPolicyOfTheOrderOfMachines(t *testing.T) {
+	saves := func(p hyperv.Policy) (order, byGUID []string) {
+		l := with(t, p)
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			l.running(name, stopped)
+		}
+		l.mustBackup()
+		for _, e := range l.w.Trace().Select("hyperv/save") {
+			order = append(order, e.Get("vm"))
+		}
+		list := l.h.VMs()
+		slices.SortFunc(list, func(a, b *hyperv.VM) int { x, y := a.ID(), b.ID(); return bytes.Compare(x[:], y[:]) })
+		for _, vm := range list {
+			byGUID = append(byGUID, vm.Name())
+		}
+		return order, byGUID
+	}
+	if got, _ := saves(hyperv.Policy{}); !slices.IsSorted(got) || len(got) != 5 {
+		t.Errorf("saved in the order %v", got)
+	}
+	got, want := saves(hyperv.Policy{ByGUID: true})
+	if !slices.Equal(got, want) || slices.IsSorted(want) {
+		t.Errorf("saved in the order %v, and the GUIDs have %v", got, want)
 	}
 }
 

@@ -267,6 +267,9 @@ func (vm *VM) Configure(ctx context.Context, c *Configuration) error {
 		if vm.state != StateOff && vm.state != StateSaved {
 			return &Error{Op: "Configure", On: vm.Name(), State: vm.state, Err: ErrInvalidState}
 		}
+		if vm.lock != "" {
+			return &Error{Op: "Configure", On: vm.Name(), State: vm.state, Err: vm.inUse()}
+		}
 		if c.ID != vm.ID() {
 			return &Error{Op: "Configure", On: vm.Name(), Err: ErrParameter}
 		}
@@ -301,6 +304,9 @@ func (vm *VM) Connect(ctx context.Context, adapter int, to [16]byte) error {
 	return vm.call(ctx, "connect", func(context.Context) error {
 		if adapter < 0 || adapter >= len(vm.config.Adapters) {
 			return &Error{Op: "Connect", On: vm.Name(), Err: ErrNotFound}
+		}
+		if vm.lock != "" {
+			return &Error{Op: "Connect", On: vm.Name(), State: vm.state, Err: vm.inUse()}
 		}
 		s := vm.host.Switch(to)
 		if s == nil && to != [16]byte{} {

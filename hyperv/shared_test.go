@@ -152,10 +152,11 @@ func TestMigrationNeedsALikeHost(t *testing.T) {
 	}
 }
 
-// A restore over a machine that is about to move to another host waits for the
-// move, and fails: there is nothing to delete any more, and elsewhere it runs.
+// A restore over a machine that is on its way to another host fails, and leaves all
+// machines alone.
 func TestRestoreOfAMachineThatMigrates(t *testing.T) {
 	p := newPair(t)
+	p.running("first", onShared)
 	vm := p.running("db", onShared)
 	target := p.mustBackup()
 	call := p.w.Actor("admin").Go("migrate", func(ctx context.Context) error {
@@ -164,9 +165,10 @@ func TestRestoreOfAMachineThatMigrates(t *testing.T) {
 	})
 	p.advance(time.Second)
 	_, err := p.restore(target)
-	p.failsWith(err, vss.StateFailedAtPreRestore, nonRetryable, "not found")
+	p.failsWith(err, vss.StateFailedAtPreRestore, nonRetryable, "migration to h2")
 	p.must(call.Wait(t.Context()))
-	if moved := p.h2.VM("db"); moved == nil || moved.State() != hyperv.StateRunning || len(p.h.VMs()) != 0 {
+	first := p.h.VM("first")
+	if moved := p.h2.VM("db"); moved == nil || moved.State() != hyperv.StateRunning || first == nil || first.State() != hyperv.StateRunning {
 		t.Errorf("h1 has %v, h2 has %v", p.h.VMs(), p.h2.VMs())
 	}
 	p.write(p.h2.VM("db"), "C:", 2*dataOff, 'y')

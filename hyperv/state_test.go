@@ -268,6 +268,11 @@ func TestManagementRefusals(t *testing.T) {
 	if err := m.TurnOff(ctx, off.ID()); err != nil || off.State() != hyperv.StateOff {
 		t.Errorf("turning off what is off: %v", err)
 	}
+	l.must(off.Lock("export"))
+	if err := m.Configure(ctx, off.ID(), off.Configuration()); !errors.Is(err, hyperv.ErrInUse) {
+		t.Errorf("configuring a machine that is exported: %v", err)
+	}
+	off.Unlock()
 	l.must(vm.Lock("export"))
 	if err := m.Lock(ctx, vm.ID(), "backup"); !errors.Is(err, hyperv.ErrInUse) || vm.LockedBy() != "export" {
 		t.Errorf("a second lock: %v, held by %q", err, vm.LockedBy())
@@ -294,6 +299,12 @@ func TestConnectAndDisconnect(t *testing.T) {
 	ports(0, 1)
 	l.must(vm.Connect(l.ctx(), 0, [16]byte{}))
 	ports(0, 0)
+	l.must(vm.Lock("backup"))
+	if err := vm.Connect(l.ctx(), 0, l.lan.ID); !errors.Is(err, hyperv.ErrInUse) {
+		t.Errorf("connecting in a backup: %v", err)
+	}
+	ports(0, 0)
+	vm.Unlock()
 	if a := vm.Configuration().Adapters[0]; a.Connected() || a.Port != [16]byte{} {
 		t.Errorf("%+v", a)
 	}

@@ -23,6 +23,7 @@ type VM struct {
 	path    string // of the configuration file
 	state   State
 	lock    string // the operation that holds the machine, or ""
+	moving  *Host  // where it is on its way to, or nil
 	busy    sim.Mutex
 	disks   []attachedDisk // while it executes
 	machine *guest.Machine // while it executes
@@ -60,7 +61,12 @@ func (vm *VM) Configuration() *Configuration { return vm.config.clone() }
 func (vm *VM) ConfigurationPath() string { return vm.path }
 
 // LockedBy names the operation that holds the machine, or is "".
-func (vm *VM) LockedBy() string { return vm.lock }
+func (vm *VM) LockedBy() string {
+	if vm.lock == "" && vm.moving != nil {
+		return "migration to " + vm.moving.name
+	}
+	return vm.lock
+}
 
 // Guest is the operating system inside while it runs, and nil otherwise.
 func (vm *VM) Guest() *guest.Machine {

@@ -1,6 +1,7 @@
 package hyperv
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -129,7 +130,7 @@ func (w *Writer) choose(ctx context.Context, ev *vss.PrepareBackupEvent, s *writ
 				return err
 			}
 		}
-		return nil
+		return w.sort(ctx, s)
 	}
 	for _, c := range ev.Components().All() {
 		if c.Key().Name == initialStoreComponent {
@@ -143,9 +144,13 @@ func (w *Writer) choose(ctx context.Context, ev *vss.PrepareBackupEvent, s *writ
 	return w.sort(ctx, s)
 }
 
-// sort brings the machines of a session into the order they were created in,
-// whatever the order in which the requester chose them.
+// sort brings the machines of a session into the order of the policy, whatever the
+// order in which the requester chose them.
 func (w *Writer) sort(ctx context.Context, s *writerSession) error {
+	if w.host.profile.Policy.ByGUID {
+		slices.SortFunc(s.members, func(a, b *member) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+		return nil
+	}
 	machines, err := w.manage.Machines(ctx)
 	if err != nil {
 		return failure(writerCode(err, vss.ErrWriterErrorNonRetryable), WriterName, err)
