@@ -194,22 +194,34 @@ func (d *draft) describe() error {
 	if err != nil {
 		return err
 	}
-	if TableSize+len(d.values)+len(b) > metaSize {
-		return bad(ErrMetadataRead, -1, "parent locator", "%d bytes do not fit", len(b))
-	}
 	d.add(ItemParentLocator, b, false)
+	others, err := d.o.Parent.Image.diskItems()
+	if err != nil {
+		return err
+	}
+	for _, v := range others {
+		if !v.isKnown() { // the disk's, and so the child's too
+			d.put(v.Item, v.value)
+		}
+	}
+	if n := TableSize + len(d.values); n > metaSize {
+		return bad(ErrMetadataRead, -1, "metadata", "%d bytes with the parent locator do not fit", n)
+	}
 	return nil
 }
 
 // add adds a required item.
 func (d *draft) add(id GUID, value []byte, ofDisk bool) {
-	d.items = append(d.items, Item{
-		ID:            id,
-		Offset:        uint32(TableSize + len(d.values)),
-		Length:        uint32(len(value)),
-		IsVirtualDisk: ofDisk,
-		IsRequired:    true,
-	})
+	d.put(Item{ID: id, IsVirtualDisk: ofDisk, IsRequired: true}, value)
+}
+
+// put adds an item with a value.
+func (d *draft) put(it Item, value []byte) {
+	it.Offset, it.Length = 0, uint32(len(value))
+	if it.Length > 0 {
+		it.Offset = uint32(TableSize + len(d.values))
+	}
+	d.items = append(d.items, it)
 	d.values = append(d.values, value...)
 }
 

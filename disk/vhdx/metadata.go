@@ -155,13 +155,16 @@ type metadata struct {
 	link           Link // when hasParent is set
 }
 
-// knownItems are the items of fixed length, all of which must be there.
-var knownItems = []struct {
+// A knownItem is a metadata item of fixed length.
+type knownItem struct {
 	id     GUID
 	field  string
 	length uint32
 	read   func(m *metadata, b []byte, off int64) error
-}{
+}
+
+// knownItems must all be there.
+var knownItems = []knownItem{
 	{ItemFileParameters, "file parameters", 8, (*metadata).readParameters},
 	{ItemLogicalSectorSize, "logical sector size", 4, func(m *metadata, b []byte, off int64) error {
 		m.sector = int64(binary.LittleEndian.Uint32(b))

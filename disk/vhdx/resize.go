@@ -11,8 +11,8 @@ import (
 
 // Resize changes the size of the disk. What is gained is zero. A smaller disk
 // would lose what lies behind its end, so unless that is zero the call is
-// refused with [ErrShrink]. A differencing image whose parent would show in what
-// is gained is [ErrLimit].
+// refused with [ErrShrink]. A parent does not show in what is gained, however
+// large it is.
 //
 // A larger disk has its block allocation table at another place of the file,
 // where its old one becomes free, and a fixed one all its blocks; of a smaller
@@ -123,9 +123,6 @@ func (im *Image) behind(lay *layout) ([]disk.Extent, error) {
 
 // grow makes the disk larger.
 func (im *Image) grow(size int64) error {
-	if im.lay.hasParent && (im.parent == nil || im.parent.lay.size > im.lay.size) {
-		return bad(ErrLimit, -1, "virtual disk size", "the parent would show behind %d", im.lay.size)
-	}
 	lay := im.sized(size)
 	length := roundUp(lay.entries*8, mib)
 	if length > 1<<32-mib {
@@ -138,7 +135,8 @@ func (im *Image) grow(size int64) error {
 	if err := w.commit(); err != nil {
 		return err
 	}
-	if err := im.clearEnd(); err != nil {
+	hide := im.lay.hasParent && (im.parent == nil || im.parent.lay.size > im.lay.size)
+	if err := im.clearEnd(hide); err != nil {
 		return err
 	}
 	table, err := w.take(length)
@@ -153,7 +151,14 @@ func (im *Image) grow(size int64) error {
 		}
 	}
 	if err == nil {
-		err = im.writeGrown(lay, table, first)
+		gained := entry(Zero)
+		switch {
+		case first > 0:
+			gained = makeEntry(first, FullyPresent)
+		case !hide:
+			gained = entry(NotPresent)
+		}
+		err = im.writeGrown(lay, table, gained)
 	}
 	made := false
 	if err == nil {
@@ -166,9 +171,15 @@ func (im *Image) grow(size int64) error {
 }
 
 // clearEnd makes what the last block holds behind the end of the disk zero, and
-// the file so long that it has the whole block.
-func (im *Image) clearEnd() error {
+// the file so long that it has the whole block. If the parent has something
+// there that is to be hidden, the image takes those sectors over.
+func (im *Image) clearEnd(hide bool) error {
 	last := im.lay.blocks() - 1
+	if hide && im.lay.used(last) < im.lay.block {
+		if err := im.ownEnd(last); err != nil {
+			return err
+		}
+	}
 	e, err := im.payload(last)
 	if err != nil || !e.inFile() {
 		return err
@@ -180,11 +191,44 @@ func (im *Image) clearEnd() error {
 	return erase(im.file, e.offset()+used, im.lay.block-used)
 }
 
+// ownEnd makes the sectors of the last block that lie behind the end of the disk
+// the file's own.
+func (im *Image) ownEnd(last int64) error {
+	if err := im.writer.reserve(); err != nil {
+		return err
+	}
+	e, err := im.payload(last)
+	if err != nil {
+		return err
+	}
+	if e.state() == NotPresent {
+		if err := im.needBitmap(im.lay.chunk(last)); err != nil {
+			return err
+		}
+		if err := im.clearBits(last); err != nil {
+			return err
+		}
+		off, err := im.writer.take(im.lay.block)
+		if err != nil {
+			return err
+		}
+		e = makeEntry(off, PartiallyPresent)
+		im.writer.set(im.lay.payloadIndex(last), e)
+	}
+	if e.state() == PartiallyPresent {
+		if err := im.setBits(last, im.lay.used(last), im.lay.block, e); err != nil {
+			return err
+		}
+	}
+	return im.writer.commit()
+}
+
 // writeGrown writes the table of a larger disk, where nothing names it yet.
-// Blocks that a fixed disk gains lie from first on.
-func (im *Image) writeGrown(lay *layout, at, first int64) error {
+// Blocks that the disk gains are as the entry says, one behind the other if they
+// have places.
+func (im *Image) writeGrown(lay *layout, at int64, gained entry) error {
 	var failure error
-	err := writeTable(io.NewOffsetWriter(im.file, at), im.grown(lay, first, &failure))
+	err := writeTable(io.NewOffsetWriter(im.file, at), im.grown(lay, gained, &failure))
 	if failure != nil {
 		return failure
 	}
@@ -192,7 +236,7 @@ func (im *Image) writeGrown(lay *layout, at, first int64) error {
 }
 
 // grown yields the entries of a larger disk.
-func (im *Image) grown(lay *layout, first int64, failure *error) iter.Seq[entry] {
+func (im *Image) grown(lay *layout, gained entry, failure *error) iter.Seq[entry] {
 	return func(yield func(entry) bool) {
 		old := im.lay.blocks()
 		for i := range lay.entries {
@@ -201,8 +245,11 @@ func (im *Image) grown(lay *layout, first int64, failure *error) iter.Seq[entry]
 			switch {
 			case i < im.lay.entries && (isBitmap || n < old):
 				e, err = im.at(i)
-			case first > 0 && !isBitmap:
-				e = makeEntry(first+(n-old)*lay.block, FullyPresent)
+			case isBitmap || n >= lay.blocks():
+			case gained.inFile():
+				e = makeEntry(gained.offset()+(n-old)*lay.block, FullyPresent)
+			default:
+				e = gained
 			}
 			if *failure = err; err != nil || !yield(e) {
 				return

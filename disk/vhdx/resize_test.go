@@ -148,8 +148,42 @@ func TestResizeChild(t *testing.T) {
 	again = reopened(file)
 	must(0, again.SetParent(parent, vhdx.CheckID))
 	same(t, "smaller child", content(t, again), want[:2*mib])
-	wantCode(t, child.Resize(3*mib), vhdx.ErrLimit)
 	wantCode(t, child.Resize(mib), vhdx.ErrShrink)
+}
+
+// What a child gains is zero also where its parent is larger and has something,
+// whatever the state of the block in which the child ended, and also when the
+// parent is not known yet.
+func TestResizeHidesTheParent(t *testing.T) {
+	parent := must(vhdx.Create(disk.NewMemory(0), vhdx.Options{Size: 6 * mib, BlockSize: mib}))
+	must(parent.WriteAt(pattern(1, 6*mib), 0))
+	must(0, parent.Close())
+	for name, before := range map[string]func(im *vhdx.Image){
+		"not there": func(*vhdx.Image) {},
+		"in part":   func(im *vhdx.Image) { must(im.WriteAt(pattern(2, 512), 2*mib+512)) },
+		"whole":     func(im *vhdx.Image) { must(im.WriteAt(pattern(3, 4096), 2*mib)) },
+		"zero":      func(im *vhdx.Image) { must(0, im.Discard(2*mib, 4096)) },
+	} {
+		for _, known := range []bool{true, false} {
+			f := disk.NewMemory(0)
+			im := must(vhdx.Create(f, vhdx.Options{Size: 2*mib + 4096, BlockSize: mib, Parent: vhdx.Parent{Image: parent, Path: `.\p.vhdx`}}))
+			before(im)
+			want := resized(content(t, im), 5*mib)
+			if !known {
+				must(0, im.Close())
+				im = must(vhdx.OpenFile(f))
+			}
+			must(0, im.Resize(5*mib))
+			must(0, im.SetParent(parent, vhdx.CheckID))
+			same(t, name, content(t, im), want)
+			must(im.WriteAt(pattern(4, 512), 3*mib-512))
+			copy(want[3*mib-512:], pattern(4, 512))
+			again := reopened(f)
+			must(0, again.SetParent(parent, vhdx.CheckID))
+			same(t, name+", opened again", content(t, again), want)
+			must(0, again.Check())
+		}
+	}
 }
 
 func TestResizeRefuses(t *testing.T) {
@@ -179,9 +213,7 @@ func TestCutResize(t *testing.T) {
 			p.write(6*mib-700, pattern(4, 1400))
 			p.discard(4*mib, p.model.Size()-4*mib)
 			resize(4*mib + 4096)
-			if c.below == nil {
-				resize(5 * mib)
-			}
+			resize(5 * mib)
 			p.write(3*mib, pattern(5, 700))
 			if cuts := p.cutEverywhere(1); cuts < 100 {
 				t.Errorf("only %d cuts", cuts)
