@@ -21,6 +21,9 @@ type codec struct {
 	// expect tells a child, which is safe then, that its parent is going to be
 	// written; nil where that makes no difference to it.
 	expect func(child, parent Image) error
+	// adopt gives a parent what of its child goes with the disk and is no data; nil
+	// where that is nothing.
+	adopt func(parent, child Image) error
 	// renew makes the next write of an image the first of another session, by
 	// which children of now tell that their parent was written; nil likewise.
 	renew func(Image) error

@@ -63,6 +63,7 @@ var vhdxCodec = codec{
 		}
 		return c.Sync()
 	},
+	adopt: func(parent, child Image) error { return parent.(*vhdx.Image).AdoptDisk(child.(*vhdx.Image)) },
 	renew: func(im Image) error {
 		_, err := im.(*vhdx.Image).NextDataWriteGUID()
 		return err

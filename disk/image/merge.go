@@ -56,9 +56,6 @@ func NewMerge(c *Chain, at int) (*Merge, error) {
 func (m *Merge) prepare() error {
 	links := m.chain.links
 	codec, _ := codecOf(links[m.at].Image)
-	if child, parent := links[m.at].Image, links[m.at+1].Image; child.Size() < parent.Size() {
-		return because(ErrLimit, "%d bytes over a parent of %d", child.Size(), parent.Size())
-	}
 	for i := max(m.at-1, 0); i <= m.at+1; i++ {
 		if i == m.at && codec.expect == nil || links[i].Image.Writable() {
 			continue
@@ -250,9 +247,30 @@ func (m *Merge) step(s disk.Span, n int64) (done int64, err error) {
 	return done, nil
 }
 
+// fit makes the parent the disk that its child is beyond its bytes. What it has
+// behind the end of its child shows nowhere.
+func (m *Merge) fit() error {
+	child, parent := m.chain.links[m.at].Image, m.parent()
+	if size := child.Size(); parent.Size() > size {
+		if err := parent.Discard(size, parent.Size()-size); err != nil {
+			return err
+		}
+		if err := disk.Resize(parent, size); err != nil {
+			return err
+		}
+	}
+	if codec, _ := codecOf(parent); codec.adopt != nil {
+		return codec.adopt(parent, child)
+	}
+	return nil
+}
+
 // finish takes the image that was merged out of the chain.
 func (m *Merge) finish() error {
 	parent := m.parent()
+	if err := m.fit(); err != nil {
+		return err
+	}
 	if err := parent.Sync(); err != nil {
 		return err
 	}

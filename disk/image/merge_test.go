@@ -498,3 +498,81 @@ func TestMergeOfAnUnreadableChild(t *testing.T) {
 	finish(t, m, 4096)
 	same(t, "the parent", content(t, must(image.OpenChain(`C:\vm\snap\one.avhd`, d, image.ChainOptions{}))), want)
 }
+
+// uneven is a chain of three VHDX of the given sizes, from the base up, each
+// full of other bytes, and the disk that its leaf is.
+func uneven(t testing.TB, sizes [3]int64) (*journal, []byte) {
+	d := newFolder()
+	paths := [3]string{`C:\vm\base.vhd`, `C:\vm\snap\one.avhd`, leaf}
+	var below *vhdx.Image
+	var want []byte
+	for i, path := range paths {
+		o := vhdx.Options{Size: sizes[i], BlockSize: 1 << 20, ID: [16]byte{byte(i + 1)}, PhysicalSectorSize: 4096}
+		if i > 0 {
+			o.Parent = vhdx.Parent{Image: below, Path: paths[i-1], Child: path}
+			o.PhysicalSectorSize = 512
+		}
+		im := must(vhdx.Create(d.create(path), o))
+		if i == 0 {
+			must(im.WriteAt(pattern(1, int(sizes[0])), 0))
+		}
+		must(im.WriteAt(pattern(byte(i+2), 4096), min(mib-2048, sizes[i]/2)))
+		must(im.WriteAt(pattern(byte(i+2), 3000), sizes[i]-3000))
+		want = content(t, im)
+		must(0, im.Close())
+		below = im
+	}
+	files := map[string]*disk.Memory{}
+	for path, f := range d.files {
+		files[path] = f.(*disk.Memory)
+	}
+	return fork(files), want
+}
+
+const mib = 1 << 20
+
+var unevenSizes = [][3]int64{
+	{5*mib + 512, 2*mib + 1024, 6 * mib}, // the parent grows, and hides the base
+	{2*mib + 512, 4 * mib, 3*mib + 512},
+	{5 * mib, 4*mib + 512, 2 * mib}, // each smaller than the one below
+}
+
+// Images smaller or larger than their parents are merged into disks of their
+// own size, at any place of the chain, and hand on what goes with the disk.
+func TestMergeOfUnevenVHDX(t *testing.T) {
+	for _, sizes := range unevenSizes {
+		for at := range 2 {
+			j, want := uneven(t, sizes)
+			m := must(image.NewMerge(openJournal(t, j), at))
+			for step := 0; !m.Done(); step++ {
+				must(m.Step(700_000))
+				if off := int64(step) * 400_000; off+700 < m.Size() {
+					must(m.WriteAt(pattern(byte(step), 700), off))
+					copy(want[off:], pattern(byte(step), 700))
+				}
+				same(t, "merge", content(t, m), want)
+			}
+			what := fmt.Sprintf("%d merged at %d", sizes, at)
+			same(t, what, content(t, m.Chain()), want)
+			same(t, what+", files", contentOfRest(t, j, at), want)
+			into := must(image.OpenFile(j.files[[]string{`c:\vm\snap\one.avhd`, `c:\vm\base.vhd`}[at]])).(*vhdx.Image)
+			_, physical := into.SectorSize()
+			if into.Size() != sizes[2-at] || into.ID() != [16]byte{byte(3 - at)} || physical != 512 {
+				t.Errorf("%s: the parent has %d bytes, identifier %v, sectors of %d", what, into.Size(), into.ID(), physical)
+			}
+			must(0, into.Check())
+		}
+	}
+}
+
+// The power goes at any point of such a merge.
+func TestMergeCutOfUnevenVHDX(t *testing.T) {
+	for at, sizes := range [][3]int64{{mib + 512, 700 << 10, 400 << 10}, {mib + 512, 300 << 10, mib + 1024}} {
+		j, want := uneven(t, sizes)
+		start := fork(j.files)
+		finish(t, must(image.NewMerge(openJournal(t, j), at)), 4*mib)
+		cutEverywhere(start, j.ops, func(what string, files map[string]*disk.Memory) {
+			same(t, "kept"+what, content(t, openJournal(t, fork(files))), want)
+		})
+	}
+}
