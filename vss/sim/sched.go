@@ -66,15 +66,8 @@ func (w *World) turn() halt {
 		w.give(w.nextDying())
 		return runs
 	}
-	for len(w.runq) == 0 {
-		if len(w.timers) == 0 {
-			return idle
-		}
-		if w.timers[0].at > w.until {
-			return tooLate
-		}
-		w.now = w.timers[0].at
-		w.fire()
+	if why := w.pass(); why != runs {
+		return why
 	}
 	if w.steps.Load() >= w.budget {
 		return exhausted
@@ -159,13 +152,33 @@ func (p *Proc) giveWay() {
 	p.co.yield(struct{}{})
 }
 
-// mayPass tells whether a process may give the next turn in the driver's place:
-// some process is runnable, and there is nothing else to see to.
+// mayPass tells whether a process may give the next turn in the driver's place: a
+// process is runnable, now or when time has moved, and there is nothing else to
+// see to.
 func (w *World) mayPass() bool {
-	n := len(w.runq)
-	return n > 0 && (n == 1 || w.calm) && w.outer != nil && w.print == nil &&
-		w.below == nil && w.leaving == nil && w.fatal == nil && len(w.dying) == 0 && len(w.foreign) == 0 &&
-		w.steps.Load() < w.budget && (w.goal == nil || !w.goal.ended) && w.outer.Err() == nil
+	if w.outer == nil || w.print != nil || w.below != nil || w.leaving != nil || w.fatal != nil ||
+		len(w.dying) > 0 || len(w.foreign) > 0 || w.goal != nil && w.goal.ended || w.outer.Err() != nil {
+		return false
+	}
+	if w.pass() != runs {
+		return false
+	}
+	return (len(w.runq) == 1 || w.calm) && w.steps.Load() < w.budget
+}
+
+// pass moves time until a process is runnable, or says why none will be.
+func (w *World) pass() halt {
+	for len(w.runq) == 0 {
+		if len(w.timers) == 0 {
+			return idle
+		}
+		if w.timers[0].at > w.until {
+			return tooLate
+		}
+		w.now = w.timers[0].at
+		w.fire()
+	}
+	return runs
 }
 
 func (w *World) takeCoro() *coro {
