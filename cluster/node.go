@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/hyperv"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -70,18 +71,17 @@ func (n *Node) stop() {
 	n.step(EventNodeLost)
 }
 
-// noteHosted notes what the node has online, unless that is done.
+// noteHosted notes what the node has online, beside what was noted before: by now
+// another node may own that.
 func (n *Node) noteHosted() {
-	if n.hosted != nil {
-		return
-	}
-	n.hosted = make([]*Resource, 0, 4)
+	before := n.hosted
+	n.hosted = slices.DeleteFunc(slices.Clone(before), func(r *Resource) bool { return r.group.owner == n })
 	for _, g := range n.cluster.groups {
 		if g.owner != n {
 			continue
 		}
 		for _, r := range g.topDown() {
-			if r.state == ResourceOnline || r.state.Pending() {
+			if r.state == ResourceOnline || r.state.Pending() || slices.Contains(before, r) {
 				n.hosted = append(n.hosted, r)
 			}
 		}

@@ -260,3 +260,21 @@ func TestRestoreWithoutTheVolume(t *testing.T) {
 	l.wantAt(db, "h1")
 	l.clean()
 }
+
+// Quorum goes while the last node brings a group online that it took over: nothing of
+// it runs there or is registered afterwards, whenever it happens.
+func TestQuorumLostWhileAGroupComesOnline(t *testing.T) {
+	for after := 5 * time.Second; after < 20*time.Second; after += 700 * time.Millisecond {
+		l := newLab(t, labConfig{nodes: 3, disk: true})
+		for _, name := range []string{"a", "b", "c"} {
+			l.vm(name, inside)
+		}
+		l.host("h1").Actor().Kill()
+		l.advance(after)
+		l.host("h3").Actor().Kill()
+		l.advance(time.Minute)
+		if vms := l.host("h2").VMs(); l.c.Node("h2").State() != cluster.NodeDown || len(vms) > 0 {
+			t.Errorf("after %v: h2 is %v and has %d machines\n%s", after, l.c.Node("h2").State(), len(vms), l.story(0))
+		}
+	}
+}

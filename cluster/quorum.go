@@ -73,6 +73,7 @@ func (c *Cluster) count(by *Node) bool {
 // collapse is what happens without quorum: the cluster service stops on every node
 // that is left, and all groups go offline with it.
 func (c *Cluster) collapse(ctx context.Context) error {
+	var by *Node // whose process this is; it is the last to end
 	for _, n := range c.nodes {
 		if !n.up() {
 			continue
@@ -83,7 +84,8 @@ func (c *Cluster) collapse(ctx context.Context) error {
 			c.fence(n)
 		}
 		if n.actor == sim.Self(ctx) {
-			defer n.detach() // with the running process
+			by = n
+			defer n.detach()
 		} else {
 			n.detach()
 		}
@@ -91,6 +93,9 @@ func (c *Cluster) collapse(ctx context.Context) error {
 	for _, g := range c.groups {
 		if err := g.lock(ctx); err != nil {
 			return err
+		}
+		if g.owner == by { // it may have brought something online while this waited
+			by.noteHosted()
 		}
 		g.nodeIsDown()
 		g.turn.Unlock()
