@@ -49,10 +49,11 @@ func Create(name string, size int64) (*Store, error) {
 	if err != nil {
 		return nil, fail("Create", 0, err)
 	}
-	if err := f.Truncate(size); err != nil {
+	s := &Store{f: f}
+	if err := s.setLength(size); err != nil {
 		return nil, errors.Join(fail("Create", size, err), f.Close())
 	}
-	return &Store{f: f, size: size}, nil
+	return s, nil
 }
 
 // Open opens a file for reading and writing.
@@ -166,8 +167,21 @@ func (s *Store) Resize(size int64) error {
 	case size < 0:
 		return fail("Resize", size, disk.ErrSize)
 	}
-	if err := s.f.Truncate(size); err != nil {
+	if err := s.setLength(size); err != nil {
 		return fail("Resize", size, err)
+	}
+	return nil
+}
+
+// setLength leaves alone a file that has its length: an empty one cut to nothing
+// counts as replaced with ext4, which then begins to write it out when it is
+// closed.
+func (s *Store) setLength(size int64) error {
+	if size == s.size {
+		return nil
+	}
+	if err := s.f.Truncate(size); err != nil {
+		return err
 	}
 	s.size = size
 	return nil
