@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/internal/interop"
 )
 
 const benchSize = 256 << 20
@@ -80,62 +83,76 @@ func BenchmarkExport(b *testing.B) {
 	}
 }
 
-// BenchmarkConvert turns a raw file, half of it holes, into an image file and
-// back, beside qemu-img doing the same.
-func BenchmarkConvert(b *testing.B) {
+// BenchmarkRandomFile writes 4 KiB at random places of a dynamic image in a file,
+// and has qemu-io do the same in turns, with all its writes in one process. In a
+// new image every write goes to another block, which it adds; in a filled one
+// all blocks are there. Neither waits for the medium. What qemu-io needs to start
+// and open the image is in its time, and reported beside it.
+func BenchmarkRandomFile(b *testing.B) {
 	dir := b.TempDir()
-	raw, image, back := dir+"/disk.raw", dir+"/disk.vhd", dir+"/back.raw"
-	f := createFile(b, raw)
-	p, zeros := pattern(1, 1<<20), make([]byte, 1<<20)
-	for off := int64(1 << 20); off < benchSize; off += 2 << 20 {
-		must(f.WriteAt(p, off))
-	}
-	for _, typ := range []vhd.Type{vhd.Fixed, vhd.Dynamic} {
-		steps := []struct {
-			name string
-			do   func()
-		}{
-			{"write/ours", func() {
-				out := createFile(b, image)
-				check(b, must(vhd.NewPlan(f, vhd.Options{Type: typ})).WriteAtTo(out))
-				out.Close()
-			}},
-			{"write/qemu-img", func() {
-				run(b, "qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on,subformat="+typ.String(), raw, image)
-			}},
-			{"read/ours", func() {
-				in, out := openFile(b, image), createFile(b, back)
-				im := must(vhd.OpenFile(in))
-				check(b, out.Resize(im.Size()))
-				for e := range im.Extents(0, im.Size()) {
-					for off := e.Off; off < e.End(); off += 1 << 20 {
-						q := p[:min(1<<20, e.End()-off)]
-						if must(im.ReadAt(q, off)); !bytes.Equal(q, zeros[:len(q)]) {
-							must(out.WriteAt(q, off))
-						}
-					}
-				}
-				in.Close()
-				out.Close()
-			}},
-			{"read/qemu-img", func() {
-				run(b, "qemu-img", "convert", "-f", "vpc", "-O", "raw", image, back)
-			}},
+	ours, theirs := dir+"/ours.vhd", dir+"/theirs.vhd"
+	for _, c := range []struct {
+		name         string
+		size, filled int64
+		places       func(r *rand.Rand) []int64
+	}{
+		{"new", 1024 << 21, 0, func(r *rand.Rand) (list []int64) {
+			for _, block := range r.Perm(1024) {
+				list = append(list, int64(block)<<21+r.Int64N(1<<9)<<12)
+			}
+			return list
+		}},
+		{"filled", benchSize, benchSize, func(r *rand.Rand) (list []int64) {
+			for range 40_000 {
+				list = append(list, r.Int64N(benchSize>>12)<<12)
+			}
+			return list
+		}},
+	} {
+		places := c.places(rand.New(rand.NewPCG(1, 2)))
+		fresh := func(path string) func() {
+			return func() {
+				os.Remove(path)
+				f := createFile(b, path)
+				fill(b, must(vhd.Create(unsynced{f}, vhd.Options{Size: c.size})), c.filled)
+				f.Close()
+			}
 		}
-		for _, s := range steps {
-			b.Run(typ.String()+"/"+s.name, func(b *testing.B) {
-				b.SetBytes(benchSize)
-				for b.Loop() {
-					s.do()
-				}
-			})
+		ways := []interop.Way{{Name: "ours", Before: fresh(ours), Do: func() {
+			f := openFile(b, ours)
+			im := must(vhd.OpenFile(unsynced{f}))
+			p := bytes.Repeat([]byte{3}, 4096)
+			for _, off := range places {
+				must(im.WriteAt(p, off))
+			}
+			f.Close()
+		}}}
+		if tool, err := exec.LookPath("qemu-io"); err == nil {
+			ways = append(ways,
+				interop.Way{Name: "qemu-io", Before: fresh(theirs), Do: func() { qemuIO(b, tool, theirs, places) }},
+				interop.Way{Name: "qemu-io-start", Before: fresh(theirs), Do: func() { qemuIO(b, tool, theirs, nil) }})
 		}
+		b.Run(c.name, func(b *testing.B) {
+			interop.Turns(b, "ns/write", func(seconds float64) float64 { return seconds * 1e9 / float64(len(places)) }, ways)
+		})
 	}
 }
 
-func check(b *testing.B, err error) {
-	if err != nil {
-		b.Fatal(err)
+// unsynced is a file that is not waited for.
+type unsynced struct{ osFile }
+
+func (unsynced) Sync() error { return nil }
+
+// qemuIO has qemu-io write 4 KiB at each place.
+func qemuIO(b *testing.B, tool, path string, places []int64) {
+	var in bytes.Buffer
+	for _, off := range places {
+		fmt.Fprintf(&in, "write -q -P 3 %d 4096\n", off)
+	}
+	cmd := exec.Command(tool, "-f", "vpc", "-t", "unsafe", path)
+	cmd.Stdin = &in
+	if out, err := cmd.CombinedOutput(); err != nil || bytes.Contains(out, []byte("fail")) {
+		b.Fatalf("qemu-io: %v\n%s", err, out)
 	}
 }
 

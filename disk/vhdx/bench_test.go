@@ -117,60 +117,6 @@ func BenchmarkExport(b *testing.B) {
 	}
 }
 
-// BenchmarkConvert turns a raw file of 1 GiB, half of it holes, into an image
-// file and back, beside qemu-img doing the same.
-func BenchmarkConvert(b *testing.B) {
-	const size = 1 << 30
-	dir := b.TempDir()
-	raw, image, back := dir+"/disk.raw", dir+"/disk.vhdx", dir+"/back.raw"
-	f := createFile(b, raw)
-	p, zeros := pattern(1, mib), make([]byte, mib)
-	for off := int64(mib); off < size; off += 2 * mib {
-		must(f.WriteAt(p, off))
-	}
-	for _, typ := range []vhdx.Type{vhdx.Fixed, vhdx.Dynamic} {
-		steps := []struct {
-			name string
-			do   func()
-		}{
-			{"write/ours", func() {
-				out := createFile(b, image)
-				must(0, must(vhdx.NewPlan(f, vhdx.Options{Type: typ})).WriteAtTo(out))
-				out.Close()
-			}},
-			{"write/qemu-img", func() {
-				run(b, "qemu-img", "convert", "-f", "raw", "-O", "vhdx", "-o", "block_size=32M,subformat="+typ.String(), raw, image)
-			}},
-			{"read/ours", func() {
-				in, out := openFile(b, image), createFile(b, back)
-				im := must(vhdx.OpenFile(in))
-				must(0, out.Resize(im.Size()))
-				for e := range im.Extents(0, im.Size()) {
-					for off := e.Off; off < e.End(); off += mib {
-						q := p[:min(mib, e.End()-off)]
-						if must(im.ReadAt(q, off)); !bytes.Equal(q, zeros[:len(q)]) {
-							must(out.WriteAt(q, off))
-						}
-					}
-				}
-				in.Close()
-				out.Close()
-			}},
-			{"read/qemu-img", func() {
-				run(b, "qemu-img", "convert", "-f", "vhdx", "-O", "raw", image, back)
-			}},
-		}
-		for _, s := range steps {
-			b.Run(typ.String()+"/"+s.name, func(b *testing.B) {
-				b.SetBytes(size)
-				for b.Loop() {
-					s.do()
-				}
-			})
-		}
-	}
-}
-
 // BenchmarkAllocate writes one sector into each block of an empty image.
 func BenchmarkAllocate(b *testing.B) {
 	p := pattern(1, 512)
