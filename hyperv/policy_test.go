@@ -204,6 +204,23 @@ func TestPolicyOfTheOrderOfMachines(t *testing.T) {
 	}
 }
 
+// A requester that dies when machines are about to be saved at the same time leaves
+// none of them saved, in whatever order all of it happens.
+func TestParallelSavesAreCalledOff(t *testing.T) {
+	for seed := range uint64(150) {
+		l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{Policy: hyperv.Policy{Parallel: 3}}}, sim.Seed(seed),
+			sim.Plan("provider/end-prepare on=h1/vss/swprv kill=backup"))
+		l.running("a", stopped)
+		l.running("b", stopped)
+		if _, err := l.backup(); err == nil {
+			t.Errorf("seed %d: the backup succeeds", seed)
+		}
+		l.advance(time.Minute)
+		l.settled()
+		_ = l.w.Close()
+	}
+}
+
 // checkBytes compares what is in a backup with what the spy noted.
 func (l *lab) checkBytes(target *requester.Memory) {
 	l.t.Helper()

@@ -212,8 +212,9 @@ func (w *Writer) carryOutStage(ctx context.Context, s *writerSession, st stage, 
 	for i := range procs {
 		procs[i] = sim.Go(ctx, "prepares machines", work)
 	}
-	if err := sim.Join(ctx, procs...); err != nil && failed == nil {
-		failed = err // who works at a machine is stopped by the undoing
+	// The undoing must not begin while somebody is still at a machine.
+	if err := sim.Join(context.WithoutCancel(ctx), procs...); err != nil && failed == nil {
+		failed = err
 	}
 	return failed
 }
