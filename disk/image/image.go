@@ -71,6 +71,7 @@ type Image interface {
 	disk.Discarder
 	disk.Extenter
 	disk.Mapper
+	disk.Differ
 	disk.Unwrapper
 
 	// Spans yields what the image holds itself and what is its parent's.
