@@ -35,31 +35,83 @@ func FuzzOpen(f *testing.F) {
 		if b = bytes.Clone(b); resum {
 			putRight(b)
 		}
-		if _, err := vhd.Detect(bytes.NewReader(b), int64(len(b))); err != nil {
-			t.Fatal(err)
-		}
-		im, err := vhd.Open(bytes.NewReader(b), int64(len(b)))
-		if err != nil {
-			wantCode(t, err, codeOf(err))
-			return
-		}
-		if im.Size() <= 0 || im.Size() > vhd.MaxSize {
-			t.Fatalf("a disk of %d bytes", im.Size())
-		}
-		if l, ok := im.Link(); ok {
-			l.Candidates()
-			standIn(t, im)
-		}
-		for _, off := range []int64{0, im.Size() / 2, max(im.Size()-1<<20, 0)} {
-			readSome(t, im, off)
-		}
-		for range im.Spans(0, im.Size()) {
-		}
-		for range im.Extents(0, im.Size()) {
-		}
-		im.Check()
-		writeSome(t, b)
+		openAny(t, b)
 	})
+}
+
+// openAny opens a file that may be anything.
+func openAny(t *testing.T, b []byte) {
+	if _, err := vhd.Detect(bytes.NewReader(b), int64(len(b))); err != nil {
+		t.Fatal(err)
+	}
+	im, err := vhd.Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		wantCode(t, err, codeOf(err))
+		return
+	}
+	if im.Size() <= 0 || im.Size() > vhd.MaxSize {
+		t.Fatalf("a disk of %d bytes", im.Size())
+	}
+	if l, ok := im.Link(); ok {
+		l.Candidates()
+		standIn(t, im)
+	}
+	for _, off := range []int64{0, im.Size() / 2, max(im.Size()-1<<20, 0)} {
+		readSome(t, im, off)
+	}
+	for range im.Spans(0, im.Size()) {
+	}
+	for range im.Extents(0, im.Size()) {
+	}
+	im.Check()
+	writeSome(t, b)
+}
+
+// structure is a fuzzer of a structure inside a small image: the bytes stand at
+// each of some places, and the checksums are right.
+func structure(f *testing.F, file fileBytes, n int, places ...int) {
+	f.Add([]byte(file[places[0]:][:n]))
+	f.Add([]byte(file[places[0]:][:n/2]))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k := bytes.Clone(file)
+		for _, at := range places {
+			p := k[at:][:n]
+			clear(p)
+			copy(p, b)
+		}
+		putRight(k)
+		openAny(t, k)
+	})
+}
+
+func FuzzFooter(f *testing.F)      { structure(f, small(), 512, 0, len(small())-512) }
+func FuzzFixedFooter(f *testing.F) { structure(f, smallFixed(), 512, len(smallFixed())-512) }
+func FuzzHeader(f *testing.F)      { structure(f, small(), 1024, 512) }
+func FuzzChildHeader(f *testing.F) { structure(f, smallChild(), 1024, 512) }
+
+func FuzzTable(f *testing.F)      { structure(f, small(), 32, tableOf(small())) }
+func FuzzChildTable(f *testing.F) { structure(f, smallChild(), 16, tableOf(smallChild())) }
+
+// FuzzBitmap replaces the bitmap of a child's block, FuzzParentLocator what its
+// first locator says.
+func FuzzBitmap(f *testing.F) { structure(f, smallChild(), 512, bitmapOf(smallChild())) }
+
+func FuzzParentLocator(f *testing.F) {
+	k := smallChild()
+	at := binary.BigEndian.Uint64(k[512+576+16:])
+	structure(f, k, int(binary.BigEndian.Uint32(k[512+576+8:])), int(at))
+}
+
+// tableOf returns where an image has its table, bitmapOf where the first block
+// that is there begins.
+func tableOf(b fileBytes) int { return int(binary.BigEndian.Uint64(b[512+16:])) }
+
+func bitmapOf(b fileBytes) int {
+	for at := tableOf(b); ; at += 4 {
+		if n := binary.BigEndian.Uint32(b[at:]); n != 1<<32-1 {
+			return int(n) * 512
+		}
+	}
 }
 
 // standIn puts a child over an empty disk of its size, or leaves any other
