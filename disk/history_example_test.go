@@ -60,6 +60,30 @@ func ExampleTracker() {
 	// disk: Changed at 0: unknown change tracking point true
 }
 
+// A restart does not make the next backup a full one.
+func ExampleLoadTracker() {
+	m := disk.NewMemory(127 << 30)
+	t := disk.Track(m, 0)
+	check(t.Seal("full"))
+	put(t, 1<<20, "ledger")
+	saved := t.Save("disk 1, as it was left")
+
+	t, err := disk.LoadTracker(m, saved, "disk 1, as it was left")
+	check(err)
+	put(t, 5<<30, "journal")
+	changed, err := t.Changed("full", 0, t.Size())
+	check(err)
+	for e := range changed {
+		fmt.Printf("%d bytes at %d\n", e.Len, e.Off)
+	}
+	_, err = disk.LoadTracker(m, saved, "disk 1, as somebody else left it")
+	fmt.Println(errors.Is(err, disk.ErrTrackingLost))
+	// Output:
+	// 65536 bytes at 1048576
+	// 65536 bytes at 5368709120
+	// true
+}
+
 // The second write is torn, the third takes its time, and the fourth is lost.
 func ExampleWithFaults() {
 	var plan disk.FaultPlan
