@@ -44,7 +44,7 @@ const (
 	ErrNotInstalled                   // the backup service is not installed (R11)
 	ErrNotRunning                     // the backup service is stopped (R12)
 	ErrProtocol                       // the backup service does not speak the host's protocol
-	ErrBusy                           // the backup service is at work for another caller
+	ErrBusy                           // the backup service is at work for another caller, or not up yet
 	ErrTimeout                        // the guest did not finish in time
 	ErrAborted                        // the host told the guest to give up
 	ErrNothingToDo                    // no volume of the guest lies on a virtual disk of the host

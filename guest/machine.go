@@ -68,6 +68,10 @@ type Config struct {
 	// host. An older one in the guest is [StatusDegraded]. Empty, none is.
 	CurrentService string
 
+	// BusyAfterBoot is how long after a boot the backup service of a Windows is
+	// [ErrBusy], because what it needs is still being started.
+	BusyAfterBoot time.Duration
+
 	// NewRequestor makes the machine's backup service instead of the one that
 	// comes with its operating system.
 	NewRequestor func(m *Machine) Requestor
@@ -101,6 +105,7 @@ type Machine struct {
 	pausedAt  time.Duration
 	stopping  bool // a save or a shutdown is under way
 	toldCold  bool // event 22 is in the log
+	readyAt   time.Duration
 }
 
 // Actor is the actor of this run. Killing it is a power failure.

@@ -37,6 +37,7 @@ func Boot(ctx context.Context, c Config) (*Machine, error) {
 			return err
 		}
 		m.actor.Emit("guest/boot", "", m.attrs()...)
+		m.readyAt = sim.Now(ctx) + c.BusyAfterBoot
 		m.autostart(ctx)
 		return m.startApps(ctx)
 	})

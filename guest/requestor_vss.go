@@ -24,6 +24,9 @@ func newWindowsRequestor(m *Machine) *windowsRequestor {
 }
 
 func (w *windowsRequestor) Snapshot(ctx context.Context, o SnapshotOptions) (*Snapshot, error) {
+	if m := w.runner.machine; m.now() < m.readyAt {
+		return nil, w.runner.fail(ErrBusy)
+	}
 	b := &windowsBackup{machine: w.runner.machine, options: o, result: &Snapshot{}}
 	return w.runner.run(ctx, o, b)
 }

@@ -107,6 +107,26 @@ func TestDegradedService(t *testing.T) {
 	l.settled()
 }
 
+// For some minutes after a boot the guest is not ready for a backup, which can be
+// tried again; after a save it is ready at once.
+func TestGuestIsBusyAfterItsBoot(t *testing.T) {
+	l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{BusyAfterBoot: 5 * time.Minute}})
+	vm := l.running("db", withLedger())
+	_, err := l.backup()
+	l.failsWith(err, atPrepareSnapshot, retryable, "db: ", "busy")
+	l.settled()
+	l.advance(5 * time.Minute)
+	l.mustBackup()
+	l.must(vm.Save(l.ctx()))
+	l.must(vm.Start(l.ctx()))
+	l.mustBackup()
+	l.must(vm.Reset(l.ctx()))
+	if _, err := l.backup(); err == nil {
+		t.Error("ready at once after a reset")
+	}
+	l.settled()
+}
+
 // A coldRequestor says that its system cannot be backed up while it runs.
 type coldRequestor struct{ guest.Requestor }
 

@@ -1,5 +1,7 @@
 package hyperv
 
+import "time"
+
 // A Profile is a version of Windows Server as far as backup goes. The zero value
 // is W2008.
 type Profile struct {
@@ -15,6 +17,9 @@ type Profile struct {
 	// CurrentService is the version of the backup service that comes with the host.
 	// An older one in a guest is degraded, and works all the same. Empty, none is.
 	CurrentService string
+	// BusyAfterBoot is how long after a boot the backup services of guests are not up
+	// yet, so that a backup fails and can be tried again.
+	BusyAfterBoot time.Duration
 	// Policy settles what the document leaves open.
 	Policy Policy
 }

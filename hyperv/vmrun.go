@@ -295,6 +295,7 @@ func (vm *VM) guestConfig() guest.Config {
 
 		OldestService:  vm.host.profile.OldestService,
 		CurrentService: vm.host.profile.CurrentService,
+		BusyAfterBoot:  vm.host.profile.BusyAfterBoot,
 	}
 	for _, d := range vm.disks {
 		c.Disks = append(c.Disks, guest.Attachment{Disk: d.Disk, Kind: d.kind})
