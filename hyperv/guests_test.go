@@ -189,6 +189,32 @@ func TestRedirectedShadowStorage(t *testing.T) {
 	l.settled()
 }
 
+// A disk that has nothing but the guest's page file is in the backup as any other,
+// and so is the page file in the saved state: the machine goes on with it.
+func TestPageFileDisk(t *testing.T) {
+	for _, method := range []mod{stopped, func(*hyperv.VMConfig) {}} {
+		l := newLab(t)
+		vm := l.running("db", method, also("pagefile.vhd", guest.NTFS), withLedger())
+		l.write(vm, "D:", dataOff, 'p')
+		l.after = func(string, *guest.Snapshot) { l.writeNow(vm, "D:", dataOff, 'q') }
+		target := l.mustBackup()
+		l.after = nil
+		if got := byteAt(t, volumeIn(t, l.diskIn(target, `D:\VMs\db\pagefile.vhd`), 0), dataOff); got != 'p' {
+			t.Errorf("the page file in the backup has %q", got)
+		}
+		l.remove(vm)
+		l.mustRestore(target)
+		back := l.h.VM("db")
+		l.must(back.Start(l.ctx()))
+		var page [1]byte
+		l.must(back.Guest().ReadAt(l.ctx(), "D:", dataOff, page[:]))
+		if page[0] != 'p' {
+			t.Errorf("restored, the guest reads %q", page[0])
+		}
+		l.goesOn("db")
+	}
+}
+
 // A Linux on ext4 is saved: its root cannot be snapshotted, and its daemon is
 // not asked.
 func TestLinuxGuestIsSaved(t *testing.T) {
