@@ -62,7 +62,7 @@ func (c *Cluster) Partition(sides ...[]string) error {
 		if err := sim.Sleep(ctx, c.config.HeartbeatTimeout); err != nil || c.split != s {
 			return err
 		}
-		s.settled = true
+		s.witness, s.settled = c.arbitrate(s), true
 		return c.regroup(ctx, s)
 	})
 	return nil

@@ -278,3 +278,47 @@ func TestQuorumLostWhileAGroupComesOnline(t *testing.T) {
 		}
 	}
 }
+
+// Who gets the witness is settled when the sides count, whatever was counted before.
+func TestWitnessGoesToWhoIsThereInTheEnd(t *testing.T) {
+	l := newLab(t, labConfig{nodes: 4, config: cluster.Config{Witness: true}})
+	l.must(l.c.Partition([]string{"h1", "h2"}, []string{"h3", "h4"}))
+	if there, all := l.c.Votes(); there != 3 || all != 5 {
+		t.Errorf("h1 and h2 have %d of %d votes", there, all)
+	}
+	l.host("h2").Actor().Kill()
+	l.advance(10 * time.Second)
+	if there, all := l.c.Votes(); there != 3 || all != 5 || l.c.Node("h1").State() != cluster.NodeDown || l.c.Node("h3").State() != cluster.NodeUp {
+		t.Errorf("h3 and h4 have %d of %d votes\n%s", there, all, l.story(0))
+	}
+}
+
+// lingering is a resource that takes long to end.
+type lingering struct {
+	light
+	w     *sim.World
+	ended time.Duration
+}
+
+func (r *lingering) Terminate(ctx context.Context, _ *cluster.Node) {
+	_ = sim.Sleep(ctx, time.Minute)
+	r.ended = r.w.Now()
+}
+
+// A node does not join again before all has ended that its cluster service had
+// online when it stopped.
+func TestJoinWaitsForTheEnd(t *testing.T) {
+	l := newLab(t, labConfig{nodes: 3})
+	slow := &lingering{w: l.w}
+	g, err := l.c.AddGroup("web", "h1", nil)
+	l.must(err)
+	_, err = g.AddResource(cluster.ResourceConfig{Name: "site", Type: slow})
+	l.must(err)
+	l.must(g.Online(l.ctx()))
+	l.must(l.c.Partition([]string{"h1"}))
+	l.advance(10 * time.Second)
+	l.must(l.c.Heal(l.ctx()))
+	if slow.ended == 0 || l.c.Node("h1").State() != cluster.NodeUp {
+		t.Errorf("it has ended at %v, and h1 is %v\n%s", slow.ended, l.c.Node("h1").State(), l.story(0))
+	}
+}
