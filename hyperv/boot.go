@@ -90,7 +90,7 @@ func (vm *VM) dropHandles() {
 func (h *Host) mountVolume(v *hostVolume, kept map[[16]byte]bool) error {
 	v.gate.release(v) // held by the run that ended
 	for _, id := range v.Shadows() {
-		if !kept[id] {
+		if !kept[id] && (v.shared == nil || slices.Contains(v.shared.made, id)) {
 			if err := v.Volume.DeleteShadow(id); err != nil {
 				return err
 			}

@@ -195,6 +195,24 @@ func TestMigrationFails(t *testing.T) {
 	p.write(vm, "C:", 2*dataOff, 'y')
 }
 
+// A host that boots deletes the shadow copies that it has taken of a shared volume,
+// and not those of another host.
+func TestBootOnASharedVolume(t *testing.T) {
+	p := newPair(t)
+	for i, h := range []*hyperv.Host{p.h, p.h2} {
+		for _, v := range h.VSS().Volumes() {
+			if v.ID() == p.shared.ID() {
+				p.must(v.CreateShadow(t.Context(), [16]byte{byte(i + 1)}))
+			}
+		}
+	}
+	p.h.PowerOff()
+	p.must(p.h.Boot(t.Context()))
+	if got := p.shared.Shadows(); len(got) != 1 || got[0] != [16]byte{2} {
+		t.Errorf("the volume has %v", got)
+	}
+}
+
 // A host from which the volume is taken has nothing of it any more, and who takes
 // it learns of the shadow copies that are left.
 func TestUnmount(t *testing.T) {
