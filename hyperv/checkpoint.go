@@ -82,15 +82,14 @@ func (vm *VM) Checkpoint(ctx context.Context, name string) (id [16]byte, err err
 func (vm *VM) atRest(ctx context.Context, op string, from State, do func() error) error {
 	executes := from == StateRunning || from == StatePaused
 	vm.setState(StateSnapshotting, "")
-	back := func(context.Context) error {
+	back := func() {
 		to := vm.fallback(from)
 		if to == StateOff && vm.host.isSaved(vm.files()) {
 			to = StateSaved
 		}
 		vm.setState(to, "")
-		return nil
 	}
-	done := vm.actor.OnKill(vm.host.actor, "worker of "+vm.Name()+" lost", back)
+	done := vm.whenLost(back)
 	var err error
 	if executes {
 		err = vm.save(ctx, from)
@@ -105,7 +104,7 @@ func (vm *VM) atRest(ctx context.Context, op string, from State, do func() error
 		return err // the host finds out what is left
 	}
 	done()
-	_ = back(ctx)
+	back()
 	if err != nil {
 		return &Error{Op: op, On: vm.Name(), State: from, Err: err}
 	}

@@ -24,6 +24,7 @@ type VM struct {
 	state   State
 	lock    string // the operation that holds the machine, or ""
 	moving  *Host  // where it is on its way to, or nil
+	loss    *loss  // what its worker process is in the middle of, or nil
 	busy    sim.Mutex
 	disks   []attachedDisk // while it executes
 	machine *guest.Machine // while it executes
@@ -249,6 +250,7 @@ func (vm *VM) call(ctx context.Context, name string, fn func(ctx context.Context
 		if err := vm.registered(name); err != nil {
 			return err
 		}
+		vm.settleDeaths()
 		return fn(ctx)
 	})
 }

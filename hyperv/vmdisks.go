@@ -61,7 +61,6 @@ const releaseLimit = time.Minute
 // can; none of its writers hears of it (R35).
 func (vm *VM) dropSnapshots(ctx context.Context, copies []guest.Copy) error {
 	return vm.call(ctx, "drop snapshots", func(ctx context.Context) error {
-		vm.noticeDeath()
 		if len(copies) == 0 && vm.machine == nil && vm.frozen == nil {
 			return vm.dropAllSnapshots()
 		}

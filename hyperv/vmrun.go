@@ -271,13 +271,6 @@ func (vm *VM) release() {
 	}
 }
 
-// noticeDeath turns a machine off whose guest has died, if nobody has noticed yet.
-func (vm *VM) noticeDeath() {
-	if m := vm.machine; m != nil && m.Actor().Dead() {
-		vm.die()
-	}
-}
-
 func (vm *VM) die() {
 	vm.machine = nil
 	vm.release()

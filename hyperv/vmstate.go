@@ -67,13 +67,12 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 		return &Error{Op: r.String(), On: vm.Name(), State: from, Err: ErrInvalidState}
 	}
 	vm.setState(move.Via, "")
-	back := func(context.Context) error {
+	back := func() {
 		if vm.state == move.Via {
 			vm.setState(vm.fallback(from), "")
 		}
-		return nil
 	}
-	done := vm.actor.OnKill(vm.host.actor, "worker of "+vm.Name()+" lost", back)
+	done := vm.whenLost(back)
 	err := vm.carryOut(ctx, r, from)
 	if sim.Dead(ctx) {
 		return err // the host finds out what is left
@@ -83,7 +82,7 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 		err = errStopped
 	}
 	if err != nil {
-		_ = back(ctx)
+		back()
 		return &Error{Op: r.String(), On: vm.Name(), State: from, Err: err}
 	}
 	vm.setState(move.To, "")
@@ -91,6 +90,44 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 		vm.host.undo.forget(vm.ID(), undoSaved, undoCutOff) // whoever it was
 	}
 	return nil
+}
+
+// A loss is what is to be done if a worker process dies in the middle of something.
+type loss struct {
+	worker *sim.Actor
+	do     func()
+}
+
+// whenLost has the host do something if the worker process dies before it is done.
+func (vm *VM) whenLost(do func()) (done func()) {
+	l := &loss{vm.actor, do}
+	forget := vm.actor.OnKill(vm.host.actor, "worker of "+vm.Name()+" lost", func(context.Context) error {
+		vm.settle(l)
+		return nil
+	})
+	vm.loss = l
+	return func() {
+		forget()
+		vm.loss = nil
+	}
+}
+
+func (vm *VM) settle(l *loss) {
+	if vm.loss == l {
+		vm.loss = nil
+		l.do()
+	}
+}
+
+// settleDeaths finds out what has died of the machine, if the host has not had the
+// time yet: whoever asks sees it as it is.
+func (vm *VM) settleDeaths() {
+	if l := vm.loss; l != nil && l.worker.Dead() {
+		vm.settle(l)
+	}
+	if m := vm.machine; m != nil && m.Actor().Dead() {
+		vm.die()
+	}
 }
 
 var errStopped = errors.New("the machine stopped meanwhile")
