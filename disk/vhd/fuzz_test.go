@@ -84,7 +84,7 @@ func structure(f *testing.F, file fileBytes, n int, places ...int) {
 	})
 }
 
-func FuzzFooter(f *testing.F)      { structure(f, small(), 512, 0, len(small())-512) }
+func FuzzFooters(f *testing.F)     { structure(f, small(), 512, 0, len(small())-512) }
 func FuzzFixedFooter(f *testing.F) { structure(f, smallFixed(), 512, len(smallFixed())-512) }
 func FuzzHeader(f *testing.F)      { structure(f, small(), 1024, 512) }
 func FuzzChildHeader(f *testing.F) { structure(f, smallChild(), 1024, 512) }
