@@ -111,15 +111,8 @@ func (h *hyperVHost) Stop(ctx context.Context, id [16]byte, action OfflineAction
 // shutDown has the guest shut down, through its integration service. A guest that
 // does not is turned off if the action says so.
 func (h *hyperVHost) shutDown(ctx context.Context, vm *hyperv.VM, action OfflineAction) error {
-	g := vm.Guest()
-	var err error = &hyperv.Error{Op: "Shutdown", On: vm.Name(), State: vm.State(), Err: hyperv.ErrNotSupported}
-	if g != nil && g.System().Service(guest.ShutdownService).Running {
-		err = g.Shutdown(ctx)
-	}
-	if err == nil {
-		err = sim.Yield(ctx) // the host learns that the machine has stopped
-	}
-	if (err != nil || vm.State() != hyperv.StateOff) && action == ShutdownForce {
+	err := vm.Shutdown(ctx)
+	if err != nil && action == ShutdownForce {
 		err = vm.TurnOff(ctx)
 	}
 	return err
