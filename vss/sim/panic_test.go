@@ -174,6 +174,14 @@ func TestWhatBelongsToTheDriverGoesOnThere(t *testing.T) {
 			sim.Go(ctx, "other", func(context.Context) error { return nil })
 			_ = sim.Yield(ctx)
 		}, func(o outcome) bool { return o.panicked == "broken chooser" }},
+		{"chooser after a process that another waited for", broken, func(ctx context.Context) {
+			nothing := func(context.Context) error { return nil }
+			_ = sim.Go(ctx, "first", func(ctx context.Context) error {
+				sim.Go(ctx, "second", nothing)
+				sim.Go(ctx, "third", nothing)
+				return nil
+			}).Wait(ctx)
+		}, func(o outcome) bool { return o.panicked == "broken chooser" }},
 		{"no such way", sim.WithChooser(sim.ChooseFunc(func(_ string, n int) int { return n })),
 			func(ctx context.Context) { sim.Choose(ctx, "x", 2) },
 			func(o outcome) bool { return strings.Contains(fmt.Sprint(o.panicked), "way 2 of 2 for x") }},
