@@ -165,7 +165,9 @@ func TestJudges(t *testing.T) {
 }
 
 // quirks are what the judges do that is no fault of the image.
-const quirks = `# Who accepts our images. "-": not asked. Quirks of the judges:
+const quirks = `# Who accepts our images. "-": not asked. "parts": compared where something is, beside
+# it and at the end, not over every zero of a large disk. "tests": 7-Zip tests the
+# image; "size": it shows the size. Quirks of the judges:
 #
 # qemu-img check knows no VHD: it ends with status 63 ("n/a").
 # qemu-img takes a fixed VHD for raw bytes unless the format is named.
