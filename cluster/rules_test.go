@@ -275,3 +275,34 @@ func TestR66_ChildSnapshotBackupNeedsNoRemedy(t *testing.T) {
 	l.clean()
 	l.findings(target)
 }
+
+// polled counts its polls.
+type polled struct {
+	light
+	looks, is int
+}
+
+func (p *polled) LooksAlive(context.Context, *cluster.Node) error { p.looks++; return nil }
+func (p *polled) IsAlive(context.Context, *cluster.Node) error    { p.is++; return nil }
+
+// Both polls go on for as long as the resource is online, each at its interval.
+func TestPollsGoOn(t *testing.T) {
+	l := newLab(t, labConfig{})
+	p := &polled{}
+	g, err := l.c.AddGroup("web", "h1", nil)
+	l.must(err)
+	r, err := g.AddResource(cluster.ResourceConfig{Name: "site", Type: p})
+	l.must(err)
+	l.must(g.Online(l.ctx()))
+	l.advance(10*time.Minute + time.Second)
+	props := cluster.DefaultResourceProperties()
+	looks, is := int(10*time.Minute/props.LooksAlivePollInterval), int(10*time.Minute/props.IsAlivePollInterval)
+	if p.looks != looks || p.is != is {
+		t.Errorf("%d and %d polls, want %d and %d", p.looks, p.is, looks, is)
+	}
+	l.must(r.Offline(l.ctx()))
+	l.advance(10 * time.Minute)
+	if p.looks != looks || p.is != is {
+		t.Errorf("offline it was polled on: %d and %d", p.looks, p.is)
+	}
+}
