@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"iter"
+	"sync"
 
 	"github.com/shadowsim/shadowsim/internal/pages"
 )
@@ -85,7 +86,10 @@ func mismatch(p, q []byte) int {
 // filled up with zeros. Numbers are 8 bytes, big-endian. The time it takes
 // grows with what s has allocated.
 func Digest(s Source) ([32]byte, error) {
-	d := digester{src: s, size: s.Size(), hash: sha256.New()}
+	d := digesters.Get().(*digester)
+	defer d.release()
+	d.src, d.size, d.done = s, s.Size(), 0
+	d.hash.Reset()
 	d.number(d.size)
 	for e := range Extents(s, 0, d.size) {
 		for d.done = max(d.done, e.Off&^(pageSize-1)); d.done < e.End(); {
@@ -94,19 +98,28 @@ func Digest(s Source) ([32]byte, error) {
 			}
 		}
 	}
-	return [32]byte(d.hash.Sum(nil)), nil
+	return [32]byte(d.hash.Sum(d.word[:0])), nil
 }
+
+// digesters are at rest: a digest of a small disk costs less than its buffer.
+var digesters = sync.Pool{New: func() any { return &digester{hash: sha256.New()} }}
 
 type digester struct {
 	src  Source
 	size int64
 	done int64 // the pages before are hashed; a multiple of the page size
 	hash hash.Hash
+	word [sha256.Size]byte
 	buf  [4 * pageSize]byte
 }
 
+func (d *digester) release() {
+	d.src = nil
+	digesters.Put(d)
+}
+
 func (d *digester) number(n int64) {
-	d.hash.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+	d.hash.Write(binary.BigEndian.AppendUint64(d.word[:0], uint64(n)))
 }
 
 // pages hashes the next pages, as far as they touch what lies before end.

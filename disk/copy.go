@@ -91,8 +91,8 @@ func copyBytes(dst Store, src Source, r Extent) error {
 		if err := discardHole(dst, at, e.Off); err != nil {
 			return err
 		}
-		if buf == nil {
-			buf = make([]byte, min(r.Len, chunk))
+		if n := min(e.Len, chunk); n > int64(len(buf)) {
+			buf = make([]byte, n)
 		}
 		for at = e.Off; at < e.End(); {
 			p := buf[:min(e.End()-at, int64(len(buf)))]
