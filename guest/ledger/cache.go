@@ -1,8 +1,6 @@
 package ledger
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 // The cache is the ledger's region of the guest's memory: its state and then
 // every account with its balance and its last transaction.
@@ -37,7 +35,7 @@ func (st state) logHeader(closed bool) logHeader {
 
 // load reads the state from memory; ok is false in memory that is new.
 func (l *Ledger) load() (st state, ok bool, err error) {
-	b := make([]byte, accountsOffset)
+	b := l.scratch[:]
 	if err := readFull(l.env.Memory, b, 0); err != nil {
 		return st, false, err
 	}
@@ -52,7 +50,8 @@ func (l *Ledger) load() (st state, ok bool, err error) {
 }
 
 func (l *Ledger) save(st state) error {
-	b := make([]byte, accountsOffset)
+	b := l.scratch[:]
+	clear(b)
 	le := binary.LittleEndian
 	le.PutUint64(b, cacheMagic)
 	le.PutUint32(b[8:], flag(st.frozen))
@@ -67,14 +66,14 @@ func (l *Ledger) save(st state) error {
 }
 
 func (l *Ledger) account(i int) (account, error) {
-	b := make([]byte, cachedAccount)
+	b := l.scratch[:cachedAccount]
 	err := readFull(l.env.Memory, b, accountsOffset+int64(i)*cachedAccount)
 	le := binary.LittleEndian
 	return account{balance: int64(le.Uint64(b)), last: le.Uint64(b[8:])}, err
 }
 
 func (l *Ledger) setAccount(i int, a account) error {
-	b := make([]byte, cachedAccount)
+	b := l.scratch[:cachedAccount]
 	le := binary.LittleEndian
 	le.PutUint64(b, uint64(a.balance))
 	le.PutUint64(b[8:], a.last)

@@ -19,6 +19,10 @@ const Name = "ledger"
 type Ledger struct {
 	args args
 	env  *guest.Env
+
+	// scratch holds bytes on their way to and from memory. That takes no time, so
+	// no other process of the program needs it meanwhile.
+	scratch [accountsOffset]byte
 }
 
 // New makes the program; it is a [guest.Constructor]. The arguments are all
@@ -250,9 +254,11 @@ func (l *Ledger) open(ctx context.Context) (*volumes, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := l.env.Open(ctx, l.args.log)
-	if err != nil {
-		return nil, err
+	log := data
+	if l.args.log != l.args.data {
+		if log, err = l.env.Open(ctx, l.args.log); err != nil {
+			return nil, err
+		}
 	}
 	v := &volumes{data: data, log: log, logEnd: log.Drive().Volume().Data().End()}
 	if data.Drive().Volume().Data().End() < LogAt || v.logEnd < slotAt(1) {
