@@ -29,11 +29,16 @@ const (
 // cannot be is an error that wraps [ErrConfiguration]; what is merely missing
 // gets its default.
 func ReadConfiguration(file []byte) (*Configuration, error) {
+	return readConfiguration(new(xmlite.Parser), file)
+}
+
+// readConfiguration is ReadConfiguration in the memory of a parser.
+func readConfiguration(p *xmlite.Parser, file []byte) (*Configuration, error) {
 	text, err := xmlite.Decode(file, xmlite.Limits{})
 	if err != nil {
 		return nil, badConfiguration(err)
 	}
-	doc, err := xmlite.ParseText(text, xmlite.Limits{})
+	doc, err := p.Parse(text, xmlite.Limits{})
 	if err != nil {
 		return nil, badConfiguration(err)
 	}

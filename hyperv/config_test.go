@@ -1,6 +1,7 @@
 package hyperv_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 
 	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/hyperv"
@@ -303,6 +305,61 @@ func TestHostileNames(t *testing.T) {
 			t.Errorf("%q has no caption", vm.Name())
 		}
 	}
+}
+
+// Whatever a new configuration says, its file says, in an order that stays when it
+// is written again.
+func TestNewConfigurations(t *testing.T) {
+	text := rapid.SampledFrom(append([]string{"", "a"}, hostileNames...))
+	ids := rapid.Custom(func(t *rapid.T) (id [16]byte) {
+		copy(id[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+		id[0] |= 1
+		return id
+	})
+	slot := rapid.Custom(func(t *rapid.T) hyperv.Slot {
+		return hyperv.Slot{Bus: rapid.SampledFrom([]hyperv.Bus{hyperv.IDE, hyperv.SCSI}).Draw(t, "bus"),
+			Controller: rapid.IntRange(0, 12).Draw(t, "controller"), Drive: rapid.IntRange(0, 63).Draw(t, "drive")}
+	})
+	draw := func(t *rapid.T) *hyperv.Configuration {
+		c := &hyperv.Configuration{ID: ids.Draw(t, "id"), Name: text.Draw(t, "name"), Notes: text.Draw(t, "notes"), SnapshotRoot: text.Draw(t, "root"),
+			MemoryMB: rapid.Int64Range(0, 1<<24).Draw(t, "memory"), Processors: rapid.Int64Range(0, 64).Draw(t, "processors"),
+			BackupOffered: rapid.Bool().Draw(t, "offered"), StartAction: rapid.SampledFrom([]hyperv.StartAction{0, 1, 2}).Draw(t, "start"),
+			Checkpoints: rapid.SliceOfNDistinct(ids, 0, 3, rapid.ID[[16]byte]).Draw(t, "checkpoints"),
+			Initiators:  rapid.SliceOfN(text, 0, 3).Draw(t, "initiators")}
+		if len(c.Checkpoints) > 0 {
+			c.ParentCheckpoint = c.Checkpoints[0]
+		}
+		for _, s := range rapid.SliceOfNDistinct(slot, 0, 4, rapid.ID[hyperv.Slot]).Draw(t, "slots") {
+			kind := rapid.SampledFrom([]hyperv.DriveKind{hyperv.DriveVHD, hyperv.DrivePassThrough}).Draw(t, "kind")
+			c.Drives = append(c.Drives, hyperv.Drive{Slot: s, Kind: kind, Path: "x" + text.Draw(t, "path")})
+		}
+		for i := range rapid.IntRange(0, 3).Draw(t, "adapters") {
+			c.Adapters = append(c.Adapters, hyperv.Adapter{Name: text.Draw(t, "adapter"), MAC: fmt.Sprintf("00155D%06X", i), StaticMAC: rapid.Bool().Draw(t, "static"), Switch: ids.Draw(t, "switch")})
+		}
+		return c
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		made := draw(t)
+		file, err := made.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := hyperv.ReadConfiguration(file)
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, file)
+		}
+		again, err := read.Encode()
+		if err != nil || !bytes.Equal(again, file) {
+			t.Errorf("written again it is another (%v):\n%s\n%s", err, file, again)
+		}
+		slot := func(d hyperv.Drive) string {
+			return fmt.Sprintf("%v %02d:%02d", d.Slot.Bus, d.Slot.Controller, d.Slot.Drive)
+		}
+		slices.SortFunc(made.Drives, func(a, b hyperv.Drive) int { return strings.Compare(slot(a), slot(b)) })
+		if diff := cmp.Diff(*made, *read, cmpopts.IgnoreUnexported(hyperv.Configuration{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("it says something else (-made +read):\n%s", diff)
+		}
+	})
 }
 
 // Names that no file could hold.

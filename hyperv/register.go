@@ -128,7 +128,7 @@ func (h *Host) loadConfiguration(path string) (*Configuration, error) {
 	if last.config != nil && bytes.Equal(h.buffer, last.bytes) {
 		return last.config.clone(), nil
 	}
-	c, err := ReadConfiguration(h.buffer)
+	c, err := readConfiguration(&h.parser, h.buffer)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ type Scanner struct {
 // NewScanner makes a scanner for src, which has been through [Read]. What is
 // wrong with src comes from [Scanner.Next].
 func NewScanner(src string, lim Limits) *Scanner {
-	s := &Scanner{src: src, lim: lim.withDefaults()}
+	s := &Scanner{src: src, lim: lim.withDefaults(), attrs: make([]Attr, 0, 8), open: make([]string, 0, 8)}
 	if i := badChar(src); i >= 0 {
 		s.err = s.Errorf(i, "not a character of XML")
 		return s

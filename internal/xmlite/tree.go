@@ -53,10 +53,17 @@ func ParseBytes(file []byte, lim Limits) (*Document, error) {
 
 // ParseText is [Parse] of what [Read] or [Decode] returned. The strings of the
 // tree are parts of src wherever that is possible.
-func ParseText(src string, lim Limits) (*Document, error) {
+func ParseText(src string, lim Limits) (*Document, error) { return new(Parser).Parse(src, lim) }
+
+// A Parser reads one document after another into the same memory. The zero value
+// is ready.
+type Parser struct{ b builder }
+
+// Parse is [ParseText]. The next call of Parse takes the tree away; its strings stay.
+func (p *Parser) Parse(src string, lim Limits) (*Document, error) {
 	lim.Elements = orDefault(lim.Elements, 1<<18)
 	s := NewScanner(src, lim)
-	top, err := s.nodes()
+	top, err := s.nodes(&p.b)
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +75,9 @@ func ParseText(src string, lim Limits) (*Document, error) {
 // large pieces, those of a small text each from one.
 type builder struct {
 	room    int // how many nodes a piece has
-	nodes   []Node
-	kids    []*Node
-	attrs   []NodeAttr
+	nodes   pieces[Node]
+	kids    pieces[*Node]
+	attrs   pieces[NodeAttr]
 	pending []*Node // nodes of elements that have not ended
 	open    []unfinished
 }
@@ -83,11 +90,14 @@ type unfinished struct {
 }
 
 // nodes builds the whole tree; the elements still open wait on a stack.
-func (s *Scanner) nodes() ([]*Node, error) {
+func (s *Scanner) nodes(b *builder) ([]*Node, error) {
 	var top Node
-	b := builder{room: min(strings.Count(s.src[s.at:], "<")+1, 128)}
-	b.pending = make([]*Node, 0, b.room)
-	b.open = append(make([]unfinished, 0, 8), unfinished{node: &top, mixed: true})
+	b.room = min(strings.Count(s.src[s.at:], "<")+1, 128)
+	b.nodes.reset()
+	b.kids.reset()
+	b.attrs.reset()
+	b.pending = slices.Grow(b.pending[:0], b.room)
+	b.open = append(slices.Grow(b.open[:0], 8), unfinished{node: &top, mixed: true})
 	for {
 		kind, err := s.Next()
 		if err != nil {
@@ -119,7 +129,7 @@ func (s *Scanner) atTag() bool {
 func (b *builder) inElement() *unfinished { return &b.open[len(b.open)-1] }
 
 func (b *builder) add(s *Scanner, kind Kind) {
-	n := &take(&b.nodes, 1, b.room)[0]
+	n := &b.nodes.take(1, b.room)[0]
 	n.Kind, n.Offset = kind, s.start
 	parent := b.inElement()
 	parent.mixed = parent.mixed || kind != Text
@@ -127,7 +137,7 @@ func (b *builder) add(s *Scanner, kind Kind) {
 	switch kind {
 	case Start:
 		n.Name = s.name
-		n.Attrs = take(&b.attrs, len(s.attrs), b.room/2)
+		n.Attrs = b.attrs.take(len(s.attrs), b.room/2)
 		for i, a := range s.attrs {
 			n.Attrs[i] = NodeAttr{a.Name, a.Value}
 		}
@@ -147,23 +157,35 @@ func (b *builder) end() {
 	if e.mixed {
 		children = slices.DeleteFunc(children, func(c *Node) bool { return c.Kind == Text && blank(c.Text) })
 	}
-	e.node.Children = take(&b.kids, len(children), b.room)
+	e.node.Children = b.kids.take(len(children), b.room)
 	copy(e.node.Children, children)
 	b.pending = b.pending[:e.first]
 	b.open = b.open[:len(b.open)-1]
 }
 
-// take cuts n elements off a piece, or off a new one; nil is none.
-func take[T any](piece *[]T, n, room int) []T {
+// Pieces are memory of which parts are given out.
+type pieces[T any] struct{ first, rest []T }
+
+// take gives out n elements, of a new piece if need be; none is nil.
+func (p *pieces[T]) take(n, room int) []T {
 	if n == 0 {
 		return nil
 	}
-	if len(*piece) < n {
-		*piece = make([]T, max(n, room))
+	if len(p.rest) < n {
+		p.rest = make([]T, max(n, room))
+		if len(p.rest) > len(p.first) {
+			p.first = p.rest
+		}
 	}
-	out := (*piece)[:n:n]
-	*piece = (*piece)[n:]
+	out := p.rest[:n:n]
+	p.rest = p.rest[n:]
 	return out
+}
+
+// reset takes back what was given out, and keeps the largest piece.
+func (p *pieces[T]) reset() {
+	clear(p.first)
+	p.rest = p.first
 }
 
 // Child returns the first child element of that name, or nil. A nil Node has

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/shadowsim/shadowsim/internal/xmlite"
@@ -226,4 +228,22 @@ func TestReadErrors(t *testing.T) {
 	if _, err := xmlite.Parse(strings.NewReader("<a></b>"), xmlite.Limits{}); err == nil {
 		t.Error("a malformed text is parsed")
 	}
+}
+
+// A parser that has read other documents reads the next one as a new parser does.
+func TestParserIsUsedAgain(t *testing.T) {
+	texts := []string{
+		`<a x="1"><b>t</b></a>`, `<a/>`, `<a>`, `<!--c--><a><b y="2" z="3"/> <c> </c>t</a>`,
+		`<a>` + strings.Repeat(`<b x="1">t</b>`, 300) + `</a>`, `<a> <![CDATA[ ]]><b/></a>`, `<a> <![CDATA[ ]]></a>`, ` <a x=""/> `,
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var p xmlite.Parser
+		for _, text := range rapid.SliceOfN(rapid.SampledFrom(texts), 1, 6).Draw(t, "texts") {
+			want, errWant := xmlite.ParseText(text, xmlite.Limits{})
+			got, err := p.Parse(text, xmlite.Limits{})
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || (err == nil) != (errWant == nil) {
+				t.Fatalf("%s: %v, want %v (-new +used):\n%s", text, err, errWant, diff)
+			}
+		}
+	})
 }
