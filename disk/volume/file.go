@@ -95,7 +95,8 @@ func (v *Volume) open(elems []string, access Access, share Share) (*File, error)
 }
 
 func (v *Volume) openAt(p place, access Access, share Share) (*File, error) {
-	if p.id == 0 {
+	fresh := p.id == 0
+	if fresh {
 		if access&(OpenAlways|CreateNew) == 0 {
 			return nil, ErrFileNotFound
 		}
@@ -111,7 +112,7 @@ func (v *Volume) openAt(p place, access Access, share Share) (*File, error) {
 		return f, nil
 	}
 	v.lend(p.id, share)
-	if access&Truncate != 0 {
+	if access&Truncate != 0 && !fresh {
 		v.overwrite(p.id, disk.NewMemory(0), 0)
 	}
 	return f, nil

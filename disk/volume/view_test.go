@@ -274,3 +274,41 @@ func TestLinkTextsAndLimits(t *testing.T) {
 		t.Errorf("an Elsewhere prints %s", got)
 	}
 }
+
+// What does without an open file or without a new Info says the same.
+func TestShortcutsSayTheSame(t *testing.T) {
+	v := sample(t)
+	h, err := volume.NewHost(map[string]fs.FS{"C": v.FS(), "E": os.DirFS(t.TempDir())})
+	must(t, err)
+	for _, path := range []string{`\`, `\VMs`, `\VMs\NOTHING`, `\VMs\sql01\disk.vhd`, `\ProgramData\machine\config.xml`, `\none`, `\none\none`, `\a?`, `D:\a`} {
+		want, errStat := v.Stat(path)
+		info, err := v.Describe(path)
+		if (err == nil) != (errStat == nil) || err == nil && info != *want || err != nil && err.Error() != errStat.Error() {
+			t.Errorf("Describe(%q) = %+v, %v; Stat %+v, %v", path, info, err, want, errStat)
+		}
+		data, errRead := v.ReadFile(path)
+		b := make([]byte, 100)
+		n, err := v.ReadFileAt(path, b, 3)
+		if err == io.EOF {
+			err = nil
+		}
+		if (err == nil) != (errRead == nil) || string(b[:n]) != string(data[min(3, len(data)):min(103, len(data))]) {
+			t.Errorf("ReadFileAt(%q) = %q, %v; ReadFile %q, %v", path, b[:n], err, data, errRead)
+		}
+		name, errName := volume.Name("C:" + path)
+		if errName != nil {
+			continue
+		}
+		want2, errRead := h.ReadFile(name)
+		got, err := h.AppendFile([]byte("before"), name)
+		if string(got) != "before"+string(want2) || (err == nil) != (errRead == nil) || err != nil && err.Error() != errRead.Error() {
+			t.Errorf("AppendFile(%q) = %q, %v; ReadFile %v", name, got, err, errRead)
+		}
+	}
+	if _, err := v.ReadFileAt(`\VMs\nothing`, make([]byte, 1), -1); err == nil {
+		t.Error("reads before the beginning")
+	}
+	if _, err := h.AppendFile(nil, "E/none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a drive that is no volume: %v", err)
+	}
+}
