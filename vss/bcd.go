@@ -145,7 +145,7 @@ func (w *WriterRecord) AddComponent(c ComponentRecord) (*ComponentRecord, error)
 func (w *WriterRecord) Clone() *WriterRecord {
 	c := *w
 	c.index = index[ComponentKey]{}
-	c.Components = nil
+	c.Components = slices.Grow([]*ComponentRecord(nil), len(w.Components))
 	for _, r := range w.Components {
 		c.Components = append(c.Components, r.Clone())
 	}

@@ -275,3 +275,17 @@ func BenchmarkComponentTree(b *testing.B) {
 		}
 	}
 }
+
+// Comparing without folding says what folding says.
+func TestSameFolded(t *testing.T) {
+	name := rapid.StringOf(rapid.SampledFrom([]rune("aAzZ{[`@1é\u00c9ſsKkıI\u212a\ufffd")))
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := name.Draw(t, "a"), name.Draw(t, "b")
+		if rapid.Bool().Draw(t, "alike") {
+			b = rapid.SampledFrom([]string{strings.ToLower(a), strings.ToUpper(a), a + "\xff"}).Draw(t, "other")
+		}
+		if got, want := sameFolded(a, b), fold(a) == fold(b); got != want {
+			t.Errorf("%q and %q: %v, want %v", a, b, got, want)
+		}
+	})
+}

@@ -87,7 +87,7 @@ func (c *copier) set(ctx context.Context, comp *chosen, set *source, settled map
 		return err
 	}
 	for _, f := range found {
-		if settled[fold(f.Path)] {
+		if len(settled) > 0 && settled[fold(f.Path)] {
 			continue
 		}
 		if err := c.whole(ctx, comp, set, f); err != nil {

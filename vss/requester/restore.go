@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -215,6 +216,7 @@ func readMetadata(fsys fs.FS, name string) (*vss.WriterMetadata, error) {
 // failed.
 func (j *restoreJob) verdict() error {
 	var errs []error
+	j.report.Components = slices.Grow(j.report.Components, len(j.items))
 	for _, it := range j.items {
 		j.report.Components = append(j.report.Components, it.RestoredComponent)
 		j.report.Files += it.Files
