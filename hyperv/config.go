@@ -150,6 +150,11 @@ var (
 	backupDevice  = guid.MustParse("5ced1297-4598-4915-a5fc-ad21bb4d02a4")
 )
 
+// maxInstances is how many devices of one kind instance has names for.
+const maxInstances = 1 << 8
+
+var errTooManyAdapters = badConfiguration(fmt.Errorf("a file has sections for %d network adapters", maxInstances))
+
 // instance names the nth added device of a machine: the device's own GUID mixed
 // with the machine's, and the number, so that they stand in order.
 func (c *Configuration) instance(device [16]byte, n int) [16]byte {

@@ -92,7 +92,10 @@ func (l *leaves) device(d device) {
 }
 
 // printNew prints the configuration of a machine that has no file yet.
-func (c *Configuration) printNew(w *xmlite.Writer) {
+func (c *Configuration) printNew(w *xmlite.Writer) error {
+	if len(c.Adapters) > maxInstances {
+		return errTooManyAdapters
+	}
 	l := &leaves{list: make([]leaf, 0, 32)}
 	l.device(device{"Microsoft Emulated IDE Controller", ideDevice, ideDevice})
 	c.newDrives(l)
@@ -109,6 +112,7 @@ func (c *Configuration) printNew(w *xmlite.Writer) {
 	l.integer("manifest/size", int64(l.devices))
 	c.newSettings(l)
 	l.print(w)
+	return nil
 }
 
 func (c *Configuration) newDrives(l *leaves) {
@@ -133,6 +137,12 @@ func (c *Configuration) newSettings(l *leaves) {
 	l.text("global_settings/snapshots/data_root", c.SnapshotRoot)
 	if c.StartAction != StartNothing {
 		l.integer(startActionLeaf, int64(c.StartAction))
+	}
+	if c.StopAction != StopTurnOff {
+		l.integer(stopActionLeaf, int64(c.StopAction))
+	}
+	if c.MergePending {
+		l.boolean(mergePendingLeaf, true)
 	}
 	if c.ParentCheckpoint != [16]byte{} {
 		l.guid(checkpointParent, c.ParentCheckpoint)

@@ -324,6 +324,7 @@ func TestNewConfigurations(t *testing.T) {
 		c := &hyperv.Configuration{ID: ids.Draw(t, "id"), Name: text.Draw(t, "name"), Notes: text.Draw(t, "notes"), SnapshotRoot: text.Draw(t, "root"),
 			MemoryMB: rapid.Int64Range(0, 1<<24).Draw(t, "memory"), Processors: rapid.Int64Range(0, 64).Draw(t, "processors"),
 			BackupOffered: rapid.Bool().Draw(t, "offered"), StartAction: rapid.SampledFrom([]hyperv.StartAction{0, 1, 2}).Draw(t, "start"),
+			StopAction: rapid.SampledFrom([]hyperv.StopAction{0, 1, 2}).Draw(t, "stop"), MergePending: rapid.Bool().Draw(t, "merge"),
 			Checkpoints: rapid.SliceOfNDistinct(ids, 0, 3, rapid.ID[[16]byte]).Draw(t, "checkpoints"),
 			Initiators:  rapid.SliceOfN(text, 0, 3).Draw(t, "initiators")}
 		if len(c.Checkpoints) > 0 {
@@ -445,6 +446,7 @@ func TestConfigureRefuses(t *testing.T) {
 		"negative memory":       func(c *hyperv.Configuration) { c.MemoryMB = -1 },
 		"too many processors":   func(c *hyperv.Configuration) { c.Processors = 1 << 30 },
 		"an impossible name":    func(c *hyperv.Configuration) { c.Name = "\x00" },
+		"too many adapters":     func(c *hyperv.Configuration) { c.Adapters = make([]hyperv.Adapter, 257) },
 	} {
 		c := vm.Configuration()
 		change(c)
@@ -459,6 +461,29 @@ func TestConfigureRefuses(t *testing.T) {
 		t.Errorf("the disks are in the order %q", got)
 	}
 	l.must(vm.Start(l.ctx()))
+}
+
+// As many network adapters as a file has sections for are read as they were
+// written; with one more a machine is not made, and a file is not written.
+func TestManyAdapters(t *testing.T) {
+	l := newLab(t)
+	full := make([]hyperv.AdapterConfig, 256)
+	made := l.machine("full", func(c *hyperv.VMConfig) { c.Adapters = full }).Configuration()
+	file, err := made.Encode()
+	l.must(err)
+	read, err := hyperv.ReadConfiguration(file)
+	l.must(err)
+	if diff := cmp.Diff(made.Adapters, read.Adapters); diff != "" {
+		t.Errorf("(-made +read):\n%s", diff)
+	}
+	_, err = l.h.CreateVM(l.ctx(), l.config("over", func(c *hyperv.VMConfig) { c.Adapters = append(full, hyperv.AdapterConfig{}) }))
+	if !errors.Is(err, hyperv.ErrConfiguration) || l.h.VM("over") != nil || l.exists(`D:\VMs\over`) {
+		t.Errorf("one adapter too many: %v", err)
+	}
+	read.Adapters = append(read.Adapters, hyperv.Adapter{MAC: "00155D0100FF"})
+	if _, err := read.Encode(); !errors.Is(err, hyperv.ErrConfiguration) {
+		t.Errorf("one adapter more: %v", err)
+	}
 }
 
 // FuzzReadConfiguration: what is accepted can be written, reads back as the same,

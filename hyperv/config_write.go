@@ -27,9 +27,11 @@ func (c *Configuration) print(w *xmlite.Writer) ([]byte, error) {
 	w.Indent = "  "
 	w.Grow(max(len(c.text), 2<<10) + 512)
 	w.Declare("UTF-16")
+	write := c.printChanged
 	if c.text == "" {
-		c.printNew(w)
-	} else if err := c.printChanged(w); err != nil {
+		write = c.printNew
+	}
+	if err := write(w); err != nil {
 		return nil, err
 	}
 	text, err := w.Bytes()
@@ -50,7 +52,9 @@ func (c *Configuration) printChanged(w *xmlite.Writer) error {
 	}
 	t := tree{root: doc.Root}
 	c.encodeDrives(t)
-	c.encodeAdapters(t)
+	if err := c.encodeAdapters(t); err != nil {
+		return err
+	}
 	c.encodeSettings(t)
 	doc.Write(w)
 	return nil
@@ -154,7 +158,7 @@ func (c *Configuration) controllerPath(t tree, s Slot) string {
 
 // encodeAdapters writes each adapter to the section it came from, which its
 // address tells, or to a section of its own.
-func (c *Configuration) encodeAdapters(t tree) {
+func (c *Configuration) encodeAdapters(t tree) error {
 	free := adapterSections(t.root)
 	at := make([]string, len(c.Adapters))
 	claim := func(i int, fits func(*xmlite.Node) bool) {
@@ -174,6 +178,9 @@ func (c *Configuration) encodeAdapters(t tree) {
 	}
 	for i, a := range c.Adapters {
 		for n := i; at[i] == ""; n++ {
+			if n == i+maxInstances {
+				return errTooManyAdapters
+			}
 			if id := c.instance(networkDevice, n); t.find(section(id)) == nil {
 				at[i] = section(id)
 				t.section(ethernetPort(id))
@@ -181,6 +188,7 @@ func (c *Configuration) encodeAdapters(t tree) {
 		}
 		c.encodeAdapter(t, at[i], a)
 	}
+	return nil
 }
 
 func (c *Configuration) encodeAdapter(t tree, section string, a Adapter) {
