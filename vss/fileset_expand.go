@@ -30,6 +30,17 @@ type FoundFile struct {
 	Type fs.FileMode // the type bits alone
 }
 
+// A NamedFS finds entries of a directory by name, so that the search for one file
+// does not take longer the more lie beside it.
+type NamedFS interface {
+	fs.FS
+	// ReadNamed lists those entries of a directory that have a name, in whatever
+	// case; it may list entries that have it by another rule as well. A file system
+	// that cannot tell without a look at all entries returns
+	// errors.ErrUnsupported.
+	ReadNamed(dir, name string) ([]fs.DirEntry, error)
+}
+
 // ExpandFileSet lists the files of a file set in fsys, in the order of names,
 // each directory's files before its directories. The path root is what "." of
 // fsys stands for, such as D:\ or a volume's name; with an empty root the first
@@ -40,7 +51,8 @@ type FoundFile struct {
 // without regard to case whatever fsys does; symbolic links are listed and not
 // followed. A specification without wildcards must fit a file, else the result
 // is an [ErrObjectNotFound] which is also fs.ErrNotExist; one with wildcards may
-// fit none, and its directory may be missing.
+// fit none, and its directory may be missing. A file that is named is not searched
+// among others where fsys is a [NamedFS].
 func ExpandFileSet(fsys fs.FS, root string, set FileSet, opt ExpandOptions) ([]FoundFile, error) {
 	env := environment(opt.Environment)
 	e := &expansion{fsys: fsys, spec: set.Spec, recursive: set.Recursive, all: !hasWildcard(set.Spec)}
@@ -166,7 +178,7 @@ func (e *expansion) enter(dir, element string) (string, error) {
 
 // spelling finds the name of a directory's entry that is element but for case.
 func (e *expansion) spelling(dir, element string) (string, error) {
-	entries, err := fs.ReadDir(e.fsys, dir)
+	entries, err := e.named(dir, element)
 	if err != nil {
 		return "", err
 	}
@@ -185,7 +197,7 @@ func (e *expansion) walk(name, target string) error {
 	for stack := []place{{name, target}}; len(stack) > 0; {
 		at := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		entries, err := fs.ReadDir(e.fsys, at.name)
+		entries, err := e.list(at.name)
 		if err != nil {
 			return err
 		}
@@ -211,6 +223,25 @@ func (e *expansion) walk(name, target string) error {
 		}
 	}
 	return nil
+}
+
+// list lists a directory, or what may fit of it.
+func (e *expansion) list(dir string) ([]fs.DirEntry, error) {
+	if e.all && !e.recursive {
+		return e.named(dir, e.spec)
+	}
+	return fs.ReadDir(e.fsys, dir)
+}
+
+// named lists what may have a name in a directory.
+func (e *expansion) named(dir, name string) ([]fs.DirEntry, error) {
+	if named, ok := e.fsys.(NamedFS); ok {
+		entries, err := named.ReadNamed(dir, name)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return entries, err
+		}
+	}
+	return fs.ReadDir(e.fsys, dir)
 }
 
 func (e *expansion) file(entry fs.DirEntry, dir, target string, patterns []string) {

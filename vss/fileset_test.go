@@ -2,6 +2,7 @@ package vss
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -333,6 +334,55 @@ func TestExpandRefusesNamesThatLeadElsewhere(t *testing.T) {
 		set := FileSet{FileSpec: FileSpec{Path: `D:\`, Spec: "*", Recursive: true}}
 		if found, err := ExpandFileSet(lister{[]string{name}}, `D:\`, set, ExpandOptions{}); !errors.Is(err, ErrInvalidArg) {
 			t.Errorf("%q: %v, %v", name, found, err)
+		}
+	}
+}
+
+// namedFiles finds names in whatever case, and counts how often a directory was listed
+// as a whole.
+type namedFiles struct {
+	fstest.MapFS
+	unsupported bool
+	listed      int
+}
+
+func (n *namedFiles) ReadDir(dir string) ([]fs.DirEntry, error) {
+	n.listed++
+	return n.MapFS.ReadDir(dir)
+}
+
+func (n *namedFiles) ReadNamed(dir, name string) ([]fs.DirEntry, error) {
+	if n.unsupported {
+		return nil, fmt.Errorf("%s: %w", dir, errors.ErrUnsupported)
+	}
+	all, err := n.MapFS.ReadDir(dir)
+	return slices.DeleteFunc(all, func(e fs.DirEntry) bool { return !strings.EqualFold(e.Name(), name) }), err // K is the Kelvin sign, too
+}
+
+// A file that is named is asked for by its name, and found as in a list.
+func TestExpandAsksForNames(t *testing.T) {
+	const kelvin = "\u212a"
+	files := fstest.MapFS{"D/VMs/disk.vhd": {}, "D/VMs/Disk.VHD": {}, "D/VMs/k": {}, "D/VMs/" + kelvin: {}, "D/VMs/deep/disk.vhd": {}, "D/VMs/folder/x": {}}
+	for _, row := range []struct {
+		spec   FileSpec
+		listed int
+	}{
+		{FileSpec{`D:\VMs`, "DISK.vhd", false}, 0}, {FileSpec{`D:\VMs`, "K", false}, 0}, {FileSpec{`D:\VMs`, kelvin, false}, 0},
+		{FileSpec{`D:\VMs`, "folder", false}, 0}, {FileSpec{`D:\VMs`, "none", false}, 0}, {FileSpec{`d:\vms`, "disk.vhd", false}, 0}, {FileSpec{`D:\none`, "*", false}, 0},
+		{FileSpec{`D:\VMs`, "disk.*", false}, 1}, {FileSpec{`D:\VMs`, "disk.vhd", true}, 3},
+	} {
+		for _, excludes := range [][]FileSpec{nil, {{`D:\VMs`, "k", false}}} {
+			opt := ExpandOptions{Excludes: excludes}
+			want, errWant := ExpandFileSet(files, "", FileSet{FileSpec: row.spec}, opt)
+			n := &namedFiles{MapFS: files}
+			got, err := ExpandFileSet(n, "", FileSet{FileSpec: row.spec}, opt)
+			if diff := cmp.Diff(want, got); diff != "" || fmt.Sprint(err) != fmt.Sprint(errWant) || n.listed != row.listed {
+				t.Errorf("%v: %v, want %v; %d lists, want %d (-list +names):\n%s", row.spec, err, errWant, n.listed, row.listed, diff)
+			}
+			n = &namedFiles{MapFS: files, unsupported: true}
+			if got, _ := ExpandFileSet(n, "", FileSet{FileSpec: row.spec}, opt); cmp.Diff(want, got) != "" || n.listed == 0 {
+				t.Errorf("%v: %v where names are not found, %d lists", row.spec, got, n.listed)
+			}
 		}
 	}
 }

@@ -176,6 +176,26 @@ func (h *Host) ReadDir(name string) (list []fs.DirEntry, err error) {
 	return list, err
 }
 
+// ReadNamed lists the entries of a directory that have a name, as [FS.ReadNamed]
+// does. Another file system that has no such method is errors.ErrUnsupported; so
+// are the drives.
+func (h *Host) ReadNamed(dir, name string) (list []fs.DirEntry, err error) {
+	if dir == "." {
+		return nil, failName("readdir", dir, errors.ErrUnsupported)
+	}
+	_, err = h.follow("readdir", dir, func(fsys fs.FS, rest string) (err error) {
+		named, ok := fsys.(interface {
+			ReadNamed(dir, name string) ([]fs.DirEntry, error)
+		})
+		if !ok {
+			return errors.ErrUnsupported
+		}
+		list, err = named.ReadNamed(rest, name)
+		return err
+	})
+	return list, err
+}
+
 // list describes the drives. One that cannot be read is left out, as a drive
 // without a medium.
 func (h *Host) list() []fs.DirEntry {

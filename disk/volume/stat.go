@@ -85,14 +85,40 @@ func (v *Volume) readDir(elems []string) ([]*Info, error) {
 	return v.list(p.id)
 }
 
-// list describes the entries of a directory, if it is one and still there.
-func (v *Volume) list(id inodeID) ([]*Info, error) {
+// named describes the entry of a directory that has a name, or is nil.
+func (v *Volume) named(elems []string, name string) (*Info, error) {
+	p, err := v.find(elems, true)
+	if err != nil {
+		return nil, err
+	}
+	n, err := v.directory(p.id)
+	if err != nil {
+		return nil, err
+	}
+	x, ok := n.dir.get(name)
+	if !ok {
+		return nil, nil
+	}
+	return v.info(x.id, x.name), nil
+}
+
+// directory is a directory, if it is one and still there.
+func (v *Volume) directory(id inodeID) (*inode, error) {
 	n := v.files.get(id)
 	if n == nil {
 		return nil, ErrPathNotFound
 	}
 	if n.kind != isDir {
 		return nil, ErrDirectory
+	}
+	return n, nil
+}
+
+// list describes the entries of a directory.
+func (v *Volume) list(id inodeID) ([]*Info, error) {
+	n, err := v.directory(id)
+	if err != nil {
+		return nil, err
 	}
 	list, infos := make([]*Info, 0, n.dir.len), make([]Info, n.dir.len)
 	n.dir.all(func(x entry) bool {

@@ -116,6 +116,20 @@ func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return entries(list), nil
 }
 
+// ReadNamed lists the one entry of a directory that has a name, in whatever case,
+// or none, without a look at the others.
+func (f *FS) ReadNamed(dir, name string) ([]fs.DirEntry, error) {
+	var list []fs.DirEntry
+	err := f.do("readdir", dir, false, func(elems []string) error {
+		info, err := f.v.named(elems, name)
+		if info != nil {
+			list = []fs.DirEntry{fs.FileInfoToDirEntry(info)}
+		}
+		return err
+	})
+	return list, err
+}
+
 // ReadFile returns the bytes of a file of less than 2 GiB.
 func (f *FS) ReadFile(name string) ([]byte, error) { return f.appendFile(nil, name) }
 

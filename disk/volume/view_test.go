@@ -4,11 +4,14 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -310,5 +313,42 @@ func TestShortcutsSayTheSame(t *testing.T) {
 	}
 	if _, err := h.AppendFile(nil, "E/none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a drive that is no volume: %v", err)
+	}
+}
+
+// An entry that is asked for by name is the one that a list of the directory has.
+func TestReadNamed(t *testing.T) {
+	v := volume.New(volume.Config{})
+	must(t, v.MkdirAll(`\VMs\folder`))
+	must(t, v.WriteFile(`\VMs\Disk.vhd`, []byte("bytes")))
+	must(t, v.Symlink(`\VMs\none`, `\VMs\Link`))
+	must(t, v.Symlink(`E:\`, `\away`))
+	away := volume.New(volume.Config{})
+	must(t, away.WriteFile(`\disk.VHD`, nil))
+	h, err := volume.NewHost(map[string]fs.FS{"D": v.FS(), "E": away.FS(), "F": fstest.MapFS{"disk.vhd": {}}})
+	must(t, err)
+	for _, dir := range []string{"D", "D/vms", "D/VMs/folder", "D/away", "D/VMs/Disk.vhd", "D/VMs/link", "D/none", "G", ".."} {
+		all, errAll := h.ReadDir(dir)
+		for _, name := range []string{"DISK.vhd", "link", "Folder", "vms", "none", "", ".", "..", "disk.vhd.", `VMs\Disk.vhd`, "*"} {
+			var want []string
+			for _, e := range all {
+				if strings.EqualFold(e.Name(), name) {
+					want = append(want, fmt.Sprint(e))
+				}
+			}
+			var got []string
+			list, err := h.ReadNamed(dir, name)
+			for _, e := range list {
+				got = append(got, fmt.Sprint(e))
+			}
+			if !slices.Equal(got, want) || fmt.Sprint(err) != fmt.Sprint(errAll) {
+				t.Errorf("%s, %s: %q, %v; want %q, %v", dir, name, got, err, want, errAll)
+			}
+		}
+	}
+	for _, dir := range []string{".", "F"} {
+		if _, err := h.ReadNamed(dir, "disk.vhd"); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: %v", dir, err)
+		}
 	}
 }

@@ -1,8 +1,11 @@
 package requester
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
+
+	"github.com/shadowsim/shadowsim/vss"
 )
 
 // Below is a directory of a tree as a tree. Unlike what fs.Sub returns it asks for
@@ -40,10 +43,23 @@ func (b below) ReadLink(name string) (string, error)   { return ask(b, "readlink
 // ReadDir lists a directory. A name in it that leads elsewhere is an error: who
 // walks the tree by such names may never come to an end.
 func (b below) ReadDir(name string) ([]fs.DirEntry, error) {
-	entries, err := ask(b, "readdir", name, fs.ReadDir)
+	return b.list(name, fs.ReadDir)
+}
+
+// ReadNamed is that of the tree, if it has one; see [vss.NamedFS].
+func (b below) ReadNamed(dir, name string) ([]fs.DirEntry, error) {
+	named, ok := b.fsys.(vss.NamedFS)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return b.list(dir, func(_ fs.FS, dir string) ([]fs.DirEntry, error) { return named.ReadNamed(dir, name) })
+}
+
+func (b below) list(dir string, read func(fs.FS, string) ([]fs.DirEntry, error)) ([]fs.DirEntry, error) {
+	entries, err := ask(b, "readdir", dir, read)
 	for _, e := range entries {
 		if n := e.Name(); n == "." || !fs.ValidPath(n) || strings.Contains(n, "/") {
-			return nil, &fs.PathError{Op: "readdir", Path: b.dir + "/" + name + "/" + n, Err: fs.ErrInvalid}
+			return nil, &fs.PathError{Op: "readdir", Path: b.dir + "/" + dir + "/" + n, Err: fs.ErrInvalid}
 		}
 	}
 	return entries, err
