@@ -142,7 +142,7 @@ func (c *Cluster) witnessFor(n *Node) bool {
 	}
 	s := c.split
 	held := slices.ContainsFunc(c.nodes, func(o *Node) bool { return o.lives() && s.side[o] == s.witness })
-	if !held || !s.settled {
+	if !held {
 		s.witness = c.arbitrate(s)
 	}
 	return s.witness == s.side[n]
