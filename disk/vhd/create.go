@@ -33,13 +33,27 @@ func Create(f File, o Options) (*Image, error) {
 	if err := d.create(f); err != nil {
 		return nil, during("Create", err)
 	}
-	im, err := open(f)
+	im, err := d.open(f)
 	if err != nil {
 		return nil, during("Create", err)
 	}
 	im.file = f
-	if im.link != nil {
-		im.parent, im.grain = d.parent, d.grain
+	return im, nil
+}
+
+// open opens what create has written. Nothing is read but what names a parent.
+func (d *draft) open(f File) (*Image, error) {
+	if d.footer.Type == Differencing {
+		im, err := open(f)
+		if err == nil {
+			im.parent, im.grain = d.parent, d.grain
+		}
+		return im, err
+	}
+	im := &Image{src: f, size: d.size, footer: d.footer, rawFooter: d.rawFooter, end: d.first, grain: defaultGrain}
+	if d.footer.Type == Dynamic {
+		im.dyn = &d.layout
+		im.table = blockTable{owner: new(owner), mine: true, pages: make([]*tablePage, (d.blocks+pageBlocks-1)/pageBlocks)}
 	}
 	return im, nil
 }
