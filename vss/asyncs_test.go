@@ -220,7 +220,7 @@ func TestCheckSelectability(t *testing.T) {
 	}))
 }
 
-// A document that cannot be read, and none at all.
+// A document that cannot be read, none at all, and one of a backup of some type.
 func TestBadDocuments(t *testing.T) {
 	m := newMachine(t, vss.ServiceConfig{})
 	ctx := t.Context()
@@ -231,6 +231,14 @@ func TestBadDocuments(t *testing.T) {
 	}
 	if err := b.InitializeForRestore(ctx, nil); !errors.Is(err, vss.ErrInvalidArg) {
 		t.Error(err)
+	}
+	if typ := b.BackupType(); typ != vss.BackupUndefined {
+		t.Errorf("without a document its type is %v", typ)
+	}
+	var doc bytes.Buffer
+	m.must((&vss.BackupComponentsDocument{BackupType: vss.BackupDifferential}).WriteXML(&doc), b.InitializeForRestore(ctx, &doc))
+	if typ := b.BackupType(); typ != vss.BackupDifferential {
+		t.Errorf("the type of a differential backup is %v", typ)
 	}
 	m.must(b.Release(ctx))
 }

@@ -122,6 +122,16 @@ func (s *Service) unreachable(op string, err error) error {
 // Phase is how far the object has come.
 func (b *BackupComponents) Phase() Phase { return b.phase }
 
+// BackupType is the type of the backup that the object makes or restores, as its
+// document has it: undefined as long as there is none. On Windows a requester
+// finds it in the stored document.
+func (b *BackupComponents) BackupType() BackupType {
+	if b.doc == nil {
+		return BackupUndefined
+	}
+	return b.doc.BackupType
+}
+
 // GetSessionID is the opaque identifier of the operation, which writers see too.
 func (b *BackupComponents) GetSessionID() guid.GUID { return b.sessionID }
 

@@ -17,6 +17,7 @@ type client interface {
 	restoreClient
 
 	Phase() vss.Phase
+	BackupType() vss.BackupType
 	GatherWriterMetadata(ctx context.Context) error
 	GetWriterMetadataCount() (int, error)
 	GetWriterMetadata(i int) (*vss.WriterMetadata, error)

@@ -105,7 +105,6 @@ func (r *Restore) Run(ctx context.Context) (*Report, error) {
 type restoreJob struct {
 	*Restore
 	bc      client
-	doc     *vss.BackupComponentsDocument // as it was stored
 	places  *places
 	items   []*item
 	writers instances // running ones that take part
@@ -149,7 +148,6 @@ func (j *restoreJob) run(ctx context.Context) error {
 	j.bc, j.places, j.writers = bc, newPlaces(j.Service, j.Environment), make(instances)
 	err = inOrder("Initialize",
 		func() error { return bc.InitializeForRestore(ctx, bytes.NewReader(xml)) },
-		func() (err error) { j.doc, err = vss.ReadBackupComponents(bytes.NewReader(xml)); return err },
 		func() error {
 			if j.Type == vss.RestoreUndefined {
 				return nil

@@ -106,7 +106,7 @@ func (j *restoreJob) chooseOf(m *vss.WriterMetadata, w *vss.WriterRecord, instan
 		if info == nil {
 			return nil, phase("load", r.FullPath(), ErrNoMetadata)
 		}
-		it := &item{writer: m, excludes: excludes, instance: instance, typ: m.Schema.Effective(j.doc.BackupType), stored: r}
+		it := &item{writer: m, excludes: excludes, instance: instance, typ: m.Schema.Effective(j.bc.BackupType()), stored: r}
 		it.Component, it.Status, it.AsFiles = component(m, info, tree), vss.FilesNone, !it.takesPart()
 		j.choosePart(it, info)
 		items = append(items, it)
