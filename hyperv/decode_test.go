@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/shadowsim/shadowsim/internal/xmlite"
 )
 
 var sampleState = &deviceState{
@@ -38,7 +40,7 @@ func TestNoteRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := decodeNote(data)
+			got, err := decodeNote(new(xmlite.Parser), data)
 			if diff := cmp.Diff(&want, got); err != nil || diff != "" {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
@@ -85,7 +87,7 @@ func TestMalformedNotes(t *testing.T) {
 		if text == string(data) {
 			t.Errorf("there is no %s in\n%s", edit[0], data)
 		}
-		if n, err := decodeNote([]byte(text)); err == nil {
+		if n, err := decodeNote(new(xmlite.Parser), []byte(text)); err == nil {
 			t.Errorf("with %q instead of %q it is read: %+v", edit[1], edit[0], n)
 		}
 	}
@@ -127,7 +129,7 @@ func FuzzDecodeNote(f *testing.F) {
 	}
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		n, err := decodeNote(data)
+		n, err := decodeNote(new(xmlite.Parser), data)
 		if err != nil {
 			return
 		}
@@ -138,7 +140,7 @@ func FuzzDecodeNote(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := decodeNote(again)
+		back, err := decodeNote(new(xmlite.Parser), again)
 		if diff := cmp.Diff(n, back); err != nil || diff != "" {
 			t.Fatalf("%v (-read +again):\n%s", err, diff)
 		}

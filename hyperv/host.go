@@ -81,8 +81,8 @@ type Host struct {
 	macs     addressPool
 	watchers []*stateWatcher
 	lastRead parsedFile
-	parser   xmlite.Parser // of configuration files
-	printer  xmlite.Writer // the same
+	parser   xmlite.Parser // of configuration files and the writer's notes
+	printer  xmlite.Writer // of configuration files
 	buffer   []byte        // the bytes of a file, for as long as a call has them
 	lost     []Leftover    // registrations that did not survive the last boot
 }

@@ -37,8 +37,12 @@ func (n *note) encode() ([]byte, error) {
 	return w.Bytes()
 }
 
-func decodeNote(data []byte) (*note, error) {
-	doc, err := xmlite.ParseBytes(data, xmlite.Limits{})
+func decodeNote(p *xmlite.Parser, data []byte) (*note, error) {
+	text, err := xmlite.Decode(data, xmlite.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	doc, err := p.Parse(text, xmlite.Limits{})
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (w *Writer) clear(ctx context.Context, id [16]byte, c *vss.WriterComponent)
 	if err != nil {
 		return err
 	}
-	if n, err := noteOf(id, c); err == nil {
+	if n, err := w.noteOf(id, c); err == nil {
 		err := w.host.removeSavedState(filesOf(restoredTo(c, n.Path), id))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
 			return err
@@ -83,8 +83,8 @@ func (w *Writer) clear(ctx context.Context, id [16]byte, c *vss.WriterComponent)
 }
 
 // noteOf reads what the writer recorded about a machine.
-func noteOf(id [16]byte, c *vss.WriterComponent) (*note, error) {
-	n, err := decodeNote(c.BackupMetadata())
+func (w *Writer) noteOf(id [16]byte, c *vss.WriterComponent) (*note, error) {
+	n, err := decodeNote(&w.host.parser, c.BackupMetadata())
 	if err != nil {
 		return nil, fmt.Errorf("the component's metadata: %w", err)
 	}
@@ -154,7 +154,7 @@ func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent
 	if status != vss.FilesAll {
 		return fmt.Errorf("the files were not all restored: %v", status)
 	}
-	n, err := noteOf(id, c)
+	n, err := w.noteOf(id, c)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package xmlite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -49,13 +50,19 @@ type Scanner struct {
 // NewScanner makes a scanner for src, which has been through [Read]. What is
 // wrong with src comes from [Scanner.Next].
 func NewScanner(src string, lim Limits) *Scanner {
-	s := &Scanner{src: src, lim: lim.withDefaults(), attrs: make([]Attr, 0, 8), open: make([]string, 0, 8)}
+	s := new(Scanner)
+	s.reset(src, lim)
+	return s
+}
+
+// reset makes s a new scanner in the same memory.
+func (s *Scanner) reset(src string, lim Limits) {
+	*s = Scanner{src: src, lim: lim.withDefaults(), attrs: slices.Grow(s.attrs[:0], 8), open: slices.Grow(s.open[:0], 8)}
 	if i := badChar(src); i >= 0 {
 		s.err = s.Errorf(i, "not a character of XML")
-		return s
+		return
 	}
 	s.scanDeclaration()
-	return s
 }
 
 // Name is the element's name at Start and End, and the target at ProcInst.

@@ -57,18 +57,21 @@ func ParseText(src string, lim Limits) (*Document, error) { return new(Parser).P
 
 // A Parser reads one document after another into the same memory. The zero value
 // is ready.
-type Parser struct{ b builder }
+type Parser struct {
+	s Scanner
+	b builder
+}
 
 // Parse is [ParseText]. The next call of Parse takes the tree away; its strings stay.
 func (p *Parser) Parse(src string, lim Limits) (*Document, error) {
 	lim.Elements = orDefault(lim.Elements, 1<<18)
-	s := NewScanner(src, lim)
-	top, err := s.nodes(&p.b)
+	p.s.reset(src, lim)
+	top, err := p.s.nodes(&p.b)
 	if err != nil {
 		return nil, err
 	}
 	root := slices.IndexFunc(top, func(n *Node) bool { return n.Kind == Start })
-	return &Document{s.Declaration(), top[:root:root], top[root], top[root+1:]}, nil
+	return &Document{p.s.Declaration(), top[:root:root], top[root], top[root+1:]}, nil
 }
 
 // A builder makes a tree. Nodes, lists of children and attributes are cut from few
