@@ -322,3 +322,21 @@ func TestJoinWaitsForTheEnd(t *testing.T) {
 		t.Errorf("it has ended at %v, and h1 is %v\n%s", slow.ended, l.c.Node("h1").State(), l.story(0))
 	}
 }
+
+// A split that takes the place of another one counts from its own beginning.
+func TestSplitAfterASplit(t *testing.T) {
+	l := newLab(t, labConfig{nodes: 3})
+	l.must(l.c.Partition([]string{"h1"}))
+	l.advance(3 * time.Second)
+	l.must(l.c.Partition([]string{"h2"}))
+	l.advance(4 * time.Second)
+	for _, n := range l.c.Nodes() {
+		if n.State() != cluster.NodeUp {
+			t.Errorf("%s is %v before anybody could miss it", n.Name(), n.State())
+		}
+	}
+	l.advance(2 * time.Second)
+	if h1, h2 := l.c.Node("h1").State(), l.c.Node("h2").State(); h1 != cluster.NodeUp || h2 != cluster.NodeDown {
+		t.Errorf("h1 is %v, h2 is %v", h1, h2)
+	}
+}
