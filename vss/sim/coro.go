@@ -50,7 +50,7 @@ func (c *coro) loop(yield func(struct{}) bool) {
 // any frame, because the runtime keeps them free for functions that do not check,
 // and above a kernel function, in the frames of its callers.
 const (
-	room    = 5 << 10
+	room    = 11 << 10
 	guard   = 768
 	callers = 256
 )
