@@ -87,20 +87,21 @@ func (h DynamicHeader) Bytes() [HeaderSize]byte {
 // ParseDynamicHeader reads a dynamic header of 1024 bytes and verifies its
 // cookie, checksum, version and block size.
 func ParseDynamicHeader(b []byte) (DynamicHeader, error) {
-	h, err := parseHeader(b, 0)
+	var h DynamicHeader
+	err := h.parse(b, 0)
 	return h, during("ParseDynamicHeader", err)
 }
 
-// parseHeader is ParseDynamicHeader for a header that stands at off.
-func parseHeader(b []byte, off int64) (DynamicHeader, error) {
+// parse is ParseDynamicHeader for a header that stands at off.
+func (h *DynamicHeader) parse(b []byte, off int64) error {
 	if len(b) != HeaderSize || string(b[:8]) != headerCookie {
-		return DynamicHeader{}, bad(ErrSparseCorrupt, off, "dynamic header", "no cookie %q", headerCookie)
+		return bad(ErrSparseCorrupt, off, "dynamic header", "no cookie %q", headerCookie)
 	}
 	be := binary.BigEndian
 	if got, want := be.Uint32(b[headerSumAt:]), checksum(b, headerSumAt); got != want {
-		return DynamicHeader{}, bad(ErrSparseChecksum, off+headerSumAt, "dynamic header checksum", "0x%08X, computed 0x%08X", got, want)
+		return bad(ErrSparseChecksum, off+headerSumAt, "dynamic header checksum", "0x%08X, computed 0x%08X", got, want)
 	}
-	h := DynamicHeader{
+	*h = DynamicHeader{
 		DataOffset:      be.Uint64(b[8:]),
 		TableOffset:     be.Uint64(b[16:]),
 		Version:         be.Uint32(b[24:]),
@@ -117,9 +118,9 @@ func parseHeader(b []byte, off int64) (DynamicHeader, error) {
 		h.Locators[i] = Locator{Tag(p[0:4]), be.Uint32(p[4:]), be.Uint32(p[8:]), be.Uint32(p[12:]), be.Uint64(p[16:])}
 	}
 	if h.Version>>16 != 1 {
-		return h, bad(ErrSparseVersion, off+24, "dynamic header version", "0x%08X", h.Version)
+		return bad(ErrSparseVersion, off+24, "dynamic header version", "0x%08X", h.Version)
 	}
-	return h, checkBlockSize(int64(h.BlockSize), off+32)
+	return checkBlockSize(int64(h.BlockSize), off+32)
 }
 
 // checkBlockSize verifies a block size, found at off of a file or, when off is

@@ -142,6 +142,9 @@ func (im *Image) copyTrouble() error {
 	if err := readFull(im.src, front[:], 0, "footer copy"); err != nil {
 		return err
 	}
+	if front == im.rawFooter {
+		return nil
+	}
 	f, err := parseFooter(front[:], 0)
 	var e *Error
 	switch {
@@ -150,24 +153,21 @@ func (im *Image) copyTrouble() error {
 		return e
 	case f.Type != im.footer.Type || f.CurrentSize != im.footer.CurrentSize || f.ID != im.footer.ID:
 		return bad(ErrFooterCorrupt, 0, "footer copy", "type, size or identifier differ from those at the end")
-	case front != im.rawFooter:
-		return bad(ErrFooterCorrupt, 0, "footer copy", "not the same bytes as at the end")
 	}
-	return nil
+	return bad(ErrFooterCorrupt, 0, "footer copy", "not the same bytes as at the end")
 }
 
 // readHeader reads the dynamic header and verifies what it says about the file.
 func (im *Image) readHeader() error {
-	h, at, err := im.parseHeaderAt(im.footer.DataOffset)
+	im.dyn = new(layout)
+	h := &im.dyn.header
+	at, err := im.readHeaderAt(im.footer.DataOffset, h)
 	if err != nil {
 		return err
 	}
-	im.dyn = &layout{
-		header:   h,
-		headerAt: at,
-		block:    int64(h.BlockSize),
-		bitmap:   bitmapSize(int64(h.BlockSize)),
-	}
+	im.dyn.headerAt = at
+	im.dyn.block = int64(h.BlockSize)
+	im.dyn.bitmap = bitmapSize(im.dyn.block)
 	length := int64(h.MaxTableEntries) * 4
 	if need := im.blocks(); int64(h.MaxTableEntries) < need {
 		return bad(ErrSparseCorrupt, at+28, "dynamic header table entries", "%d, the disk has %d blocks", h.MaxTableEntries, need)
@@ -182,18 +182,17 @@ func (im *Image) readHeader() error {
 	return nil
 }
 
-// parseHeaderAt reads the dynamic header at a place that a footer names.
-func (im *Image) parseHeaderAt(place uint64) (h DynamicHeader, at int64, err error) {
+// readHeaderAt reads the dynamic header at a place that a footer names.
+func (im *Image) readHeaderAt(place uint64, h *DynamicHeader) (at int64, err error) {
 	if place < FooterSize || place%SectorSize != 0 || place > math.MaxInt64 || int64(place) > im.end-HeaderSize {
-		return h, 0, bad(ErrFooterCorrupt, 16, "footer data offset", "no dynamic header can lie at %d", place)
+		return 0, bad(ErrFooterCorrupt, 16, "footer data offset", "no dynamic header can lie at %d", place)
 	}
 	at = int64(place)
 	var b [HeaderSize]byte
 	if err := readFull(im.src, b[:], at, "dynamic header"); err != nil {
-		return h, at, err
+		return at, err
 	}
-	h, err = parseHeader(b[:], at)
-	return h, at, err
+	return at, h.parse(b[:], at)
 }
 
 // parts returns where a dynamic image has the footer's copy, its header and
