@@ -135,28 +135,49 @@ func (s *Store) Discard(off, n int64) error {
 	case n == 0 || punch(s.f, off, n) == nil:
 		return nil
 	case off+n == s.size:
-		if err := s.f.Truncate(off); err != nil {
-			return fail("Discard", off, err)
-		}
-		if err := s.f.Truncate(s.size); err != nil {
-			return fail("Discard", off, err)
-		}
-		return nil
+		return s.cut(s.f, off)
 	}
 	return s.zero(off, n)
 }
 
-// zero writes zeros.
-func (s *Store) zero(off, n int64) error {
-	buf := make([]byte, min(n, 1<<18))
-	for n > 0 {
-		p := buf[:min(n, int64(len(buf)))]
-		if k, err := s.f.WriteAt(p, off); err != nil {
-			return fail("Discard", off+int64(k), err)
-		}
-		off, n = off+int64(len(p)), n-int64(len(p))
+// cut makes everything from off on zero, by ending the file there for a moment.
+// Where it cannot be made as long again, zeros are written; if that fails too,
+// the store is as long as the file.
+func (s *Store) cut(f interface {
+	Truncate(int64) error
+	io.WriterAt
+}, off int64) error {
+	if err := f.Truncate(off); err != nil {
+		return fail("Discard", off, err)
+	}
+	if f.Truncate(s.size) == nil {
+		return nil
+	}
+	done, err := writeZeros(f, off, s.size-off)
+	if err != nil {
+		s.size = off + done
+		return fail("Discard", s.size, err)
 	}
 	return nil
+}
+
+// zero writes zeros.
+func (s *Store) zero(off, n int64) error {
+	if done, err := writeZeros(s.f, off, n); err != nil {
+		return fail("Discard", off+done, err)
+	}
+	return nil
+}
+
+// writeZeros writes n zeros and returns how many it wrote.
+func writeZeros(w io.WriterAt, off, n int64) (done int64, err error) {
+	buf := make([]byte, min(n, 1<<18))
+	for done < n && err == nil {
+		var k int
+		k, err = w.WriteAt(buf[:min(n-done, int64(len(buf)))], off+done)
+		done += int64(k)
+	}
+	return done, err
 }
 
 // Resize changes the length of the file.

@@ -174,3 +174,49 @@ func TestOverlayTakesSnapshots(t *testing.T) {
 		t.Errorf("the snapshot has %q, %v", p, err)
 	}
 }
+
+// short is a file that gets no longer by Truncate, and only to room by writing.
+type short struct {
+	file.CutFile
+	room int64
+}
+
+func (f *short) Truncate(size int64) error {
+	if size > 1000 {
+		return file.NoSpace
+	}
+	return f.CutFile.Truncate(size)
+}
+
+func (f *short) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.CutFile.WriteAt(p[:min(int64(len(p)), f.room-off)], off)
+	if n < len(p) {
+		err = file.NoSpace
+	}
+	return n, err
+}
+
+// Where a discard cuts the file and cannot make it as long again, it writes
+// zeros; and if there is no room for these either, the store says how long it
+// is.
+func TestDiscardThatCuts(t *testing.T) {
+	const size = 600_000
+	for _, room := range []int64{size, 1000, 300_000} {
+		s := create(t, size)
+		defer s.Close()
+		if _, err := s.WriteAt(bytes.Repeat([]byte{1}, size), 0); err != nil {
+			t.Fatal(err)
+		}
+		err := s.Cut(func(f file.CutFile) file.CutFile { return &short{f, room} }, 1000)
+		if room < size != errors.Is(err, disk.ErrNoSpace) {
+			t.Errorf("room for %d: %v", room, err)
+		}
+		got := make([]byte, s.Size())
+		if n, err := s.ReadAt(got, 0); n != len(got) || err != nil {
+			t.Fatalf("room for %d: reading the %d bytes there are: %d, %v", room, len(got), n, err)
+		}
+		if want := append(bytes.Repeat([]byte{1}, 1000), make([]byte, room-1000)...); !bytes.Equal(got, want) {
+			t.Errorf("room for %d: %d bytes, not as they are to be", room, len(got))
+		}
+	}
+}
