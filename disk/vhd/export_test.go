@@ -188,3 +188,16 @@ func TestSourceThatDoesNotTell(t *testing.T) {
 	_, err := vhd.NewPlan(&silent{flat{make([]byte, p.Size())}}, over(p))
 	wantCode(t, err, io.ErrUnexpectedEOF)
 }
+
+// undecided is a disk that fails to say what of it differs.
+type undecided struct{ disk.Store }
+
+func (undecided) Diff(disk.Store) (iter.Seq[disk.Extent], error) { return nil, errCable }
+
+// A source that holds nothing where its parent does is not taken for equal when
+// it cannot say what differs.
+func TestSourceThatCannotCompare(t *testing.T) {
+	_, p := child(t)
+	_, err := vhd.NewPlan(undecided{disk.NewMemory(p.Size())}, over(p))
+	wantCode(t, err, errCable)
+}

@@ -30,7 +30,11 @@ func (p *Plan) findOwn() error {
 		}
 		return ioError(told, "source", io.ErrUnexpectedEOF) // it does not tell what it holds there
 	}
-	for e := range p.suspects() {
+	suspects, err := p.suspects()
+	if err != nil {
+		return err
+	}
+	for e := range suspects {
 		if err := p.compare(e); err != nil {
 			return err
 		}
@@ -39,16 +43,16 @@ func (p *Plan) findOwn() error {
 }
 
 // suspects yields the ranges in which the source may differ from the parent.
-func (p *Plan) suspects() iter.Seq[disk.Extent] {
+func (p *Plan) suspects() (iter.Seq[disk.Extent], error) {
 	src, ok := p.src.(disk.Store)
 	if !ok {
 		src = disk.ReadOnly(p.src)
 	}
 	seq, err := disk.Diff(src, p.draft.parent)
-	if err != nil { // reading will tell
-		return disk.Extents(p.src, 0, p.draft.size)
+	if err != nil {
+		return nil, ioError(0, "source", err)
 	}
-	return seq
+	return seq, nil
 }
 
 // compare adds the sectors of a range in which the source is not its parent.

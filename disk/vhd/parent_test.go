@@ -122,7 +122,7 @@ func TestChildCreateRefuses(t *testing.T) {
 	}
 }
 
-// Identity: 2.9 of what a reader must check, each check in each strictness.
+// V22, identity and size: each check in each strictness.
 func TestSetParent(t *testing.T) {
 	b, p := child(t)
 	made := func(o vhd.Options) *vhd.Image { return must(vhd.Create(&flat{}, o)) }
@@ -168,7 +168,7 @@ func TestSetParent(t *testing.T) {
 	wantCode(t, p.SetParent(p, vhd.CheckSize), vhd.ErrType)
 }
 
-// Nobody is his own ancestor, and no chain goes on for ever.
+// V23: nobody is his own ancestor, and no chain goes on for ever.
 func TestChainLimits(t *testing.T) {
 	p := must(vhd.Create(&flat{}, vhd.Options{Size: 512, ID: [16]byte{1}}))
 	must(p.WriteAt(pattern(3, 512), 0))
@@ -232,7 +232,7 @@ func (b fileBytes) locator(i int, platform string, data []byte) fileBytes {
 }
 
 // Every kind of locator is read, in either byte order, and what is none is
-// skipped with a note.
+// skipped with a note: V20 and V21 of the malformed inputs.
 func TestLocators(t *testing.T) {
 	utf16le := func(s string) []byte { return wide(binary.LittleEndian, s) }
 	for name, c := range map[string]struct {
@@ -241,22 +241,22 @@ func TestLocators(t *testing.T) {
 		path     string
 		skipped  string
 	}{
-		"absolute":           {"W2ku", utf16le(`D:\ä\x.vhd`), `D:\ä\x.vhd`, ""},
-		"relative":           {"W2ru", utf16le(`.\x`), `.\x`, ""},
-		"big-endian":         {"W2ku", wide(binary.BigEndian, `D:\ä\x.vhd`), `D:\ä\x.vhd`, ""},
-		"no latin letter":    {"W2ku", utf16le(`東京`), `東京`, ""},
-		"with a terminator":  {"W2ku", utf16le("D:\\x\x00"), `D:\x`, ""},
-		"retired":            {"Wi2k", []byte("D:\\\xE4.vhd"), `D:\ä.vhd`, ""},
-		"retired, relative":  {"Wi2r", []byte(`.\x.vhd`), `.\x.vhd`, ""},
-		"alias":              {"Mac ", []byte{0, 1, 2, 0xFF, 0}, ``, ""},
-		"url":                {"MacX", []byte("file:///x/y.vhd"), `file:///x/y.vhd`, ""},
-		"unknown":            {"Zzzz", []byte{1, 2, 3}, ``, ""},
-		"odd":                {"W2ku", []byte{'C', 0, ':'}, ``, "odd"},
-		"empty":              {"W2ru", nil, ``, "empty"},
-		"nothing but zeros":  {"W2ru", []byte{0, 0, 0, 0}, ``, "empty"},
-		"zero within":        {"W2ku", utf16le("D:\x00\\x"), ``, "zero"},
-		"zero within, bytes": {"Wi2k", []byte("D:\x00\\x"), ``, "zero"},
-		"too long":           {"W2ku", bytes.Repeat([]byte{'x', 0}, 32<<10+1), ``, "65538 bytes"},
+		"absolute":          {"W2ku", utf16le(`D:\ä\x.vhd`), `D:\ä\x.vhd`, ""},
+		"relative":          {"W2ru", utf16le(`.\x`), `.\x`, ""},
+		"big-endian":        {"W2ku", wide(binary.BigEndian, `D:\ä\x.vhd`), `D:\ä\x.vhd`, ""},
+		"no latin letter":   {"W2ku", utf16le(`東京`), `東京`, ""},
+		"with a terminator": {"W2ku", utf16le("D:\\x\x00"), `D:\x`, ""},
+		"retired":           {"Wi2k", []byte("D:\\\xE4.vhd"), `D:\ä.vhd`, ""},
+		"retired, relative": {"Wi2r", []byte(`.\x.vhd`), `.\x.vhd`, ""},
+		"alias":             {"Mac ", []byte{0, 1, 2, 0xFF, 0}, ``, ""},
+		"url":               {"MacX", []byte("file:///x/y.vhd"), `file:///x/y.vhd`, ""},
+		"unknown":           {"Zzzz", []byte{1, 2, 3}, ``, ""},
+		"V20 odd":           {"W2ku", []byte{'C', 0, ':'}, ``, "odd"},
+		"V20 empty":         {"W2ru", nil, ``, "empty"},
+		"V20 only zeros":    {"W2ru", []byte{0, 0, 0, 0}, ``, "empty"},
+		"V21 zero within":   {"W2ku", utf16le("D:\x00\\x"), ``, "zero"},
+		"V21 zero in bytes": {"Wi2k", []byte("D:\x00\\x"), ``, "zero"},
+		"V20 too long":      {"W2ku", bytes.Repeat([]byte{'x', 0}, 32<<10+1), ``, "65538 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, p := child(t)
@@ -275,12 +275,12 @@ func TestLocators(t *testing.T) {
 		})
 	}
 	for name, edit := range map[string]func(p []byte){
-		"behind the end":   put64(576+16, 1<<40),
-		"over the end":     put32(576+8, 60000),
-		"negative offset":  put64(576+16, 1<<63),
-		"length all ones":  put32(576+8, 1<<32-1),
-		"offset all ones":  put64(576+16, 1<<64-1),
-		"length too large": put32(576+8, 64<<10+2),
+		"V20 behind the end":   put64(576+16, 1<<40),
+		"V20 over the end":     put32(576+8, 60000),
+		"V20 negative offset":  put64(576+16, 1<<63),
+		"V20 length all ones":  put32(576+8, 1<<32-1),
+		"V20 offset all ones":  put64(576+16, 1<<64-1),
+		"V20 length too large": put32(576+8, 64<<10+2),
 	} {
 		b, _ := child(t)
 		im := must(vhd.OpenFile(&flat{fileBytes(bytes.Clone(b)).header(edit)}))
@@ -288,6 +288,35 @@ func TestLocators(t *testing.T) {
 		if n := im.Notes(); len(l.Locators) != 1 || len(n) != 1 {
 			t.Errorf("%s: %d locators, notes %q", name, len(l.Locators), n)
 		}
+	}
+}
+
+// V20 and V21: where no locator is left, and no name either, nothing leads to
+// the parent, which is an error of the chain and not of the image.
+func TestLocatorsAllSkipped(t *testing.T) {
+	for name, edit := range map[string]func(p []byte){
+		"V20 outside the file": put64(576+16, 1<<40),
+		"V20 odd":              put32(576+8, 3),
+		"V20 over 64 KiB":      put32(576+8, 64<<10+2),
+		"V21 zero within":      put64(576+16, 0), // the cookie, which has none, and then the features
+	} {
+		b, _ := child(t)
+		im, err := vhd.OpenFile(&flat{fileBytes(bytes.Clone(b)).header(func(p []byte) {
+			clear(p[64:576])       // the name
+			clear(p[576+24 : 768]) // all but one locator
+			put32(576+8, 16)(p)
+			edit(p)
+		})})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		l, _ := im.Link()
+		if len(l.Locators) != 0 || len(l.Candidates()) != 0 || len(im.Notes()) != 1 {
+			t.Errorf("%s: link %+v, notes %q", name, l, im.Notes())
+		}
+		_, err = im.ReadAt(make([]byte, 512), 0)
+		wantCode(t, err, vhd.ErrParentNotFound)
+		wantCode(t, im.SetParent(nil, vhd.CheckID), vhd.ErrParentNotFound)
 	}
 }
 
