@@ -33,19 +33,18 @@ func (im *Image) Check() error {
 	}
 	if _, err := im.scan(); err != nil {
 		add(err)
-		im.checkEntries(add)
+		im.checkEntries(err, add)
 	}
 	im.checkZero(add)
 	return errors.Join(found...)
 }
 
-// checkEntries adds each entry that cannot be.
-func (im *Image) checkEntries(add func(error) bool) {
-	first := true // which the scan has found already
+// checkEntries adds each entry that cannot be, but for the one at which the scan
+// stopped, if it was one.
+func (im *Image) checkEntries(stop error, add func(error) bool) {
 	add(im.eachEntry(func(i int64, e entry) bool {
 		err := im.lay.checkEntry(i, e, im.src.Size())
-		if err != nil && first {
-			first = false
+		if err != nil && err.Error() == stop.Error() {
 			return true
 		}
 		return add(err)

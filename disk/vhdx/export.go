@@ -1,9 +1,11 @@
 package vhdx
 
 import (
+	"bytes"
 	"cmp"
 	"io"
 	"iter"
+	"sort"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/internal/virtdisk"
@@ -27,6 +29,10 @@ type Plan struct {
 	src    disk.Source
 	blocks []planned // all but those that were never written, ascending
 	chunks []int64   // that get a sector bitmap block, ascending
+
+	// suspects are the whole sectors in which a source that does not know what is
+	// its own may differ from the parent, ascending.
+	suspects []disk.Extent
 }
 
 // planned is a block of a plan.
@@ -40,7 +46,8 @@ type planned struct {
 //
 // A differencing image gets what src has of its own where src can tell, as a
 // [disk.Overlay] and an Image over the same parent can, and otherwise the
-// sectors in which src differs from the parent.
+// sectors in which src differs from the parent. Only those are read of which
+// [disk.Diff] does not know that they are the same.
 func NewPlan(src disk.Source, o Options) (*Plan, error) {
 	p, err := newPlan(src, o)
 	if err != nil {
@@ -85,6 +92,9 @@ func (p *Plan) findBlocks() error {
 
 // findOwnBlocks plans the blocks of a differencing image.
 func (p *Plan) findOwnBlocks() error {
+	if err := p.findSuspects(); err != nil {
+		return err
+	}
 	lay := p.draft.lay
 	cur, own, zero := int64(-1), int64(0), int64(0)
 	flush := func() {
@@ -177,14 +187,58 @@ func (p *Plan) ownSpans(src spanner, off, n int64) iter.Seq2[disk.Span, error] {
 	}
 }
 
-// differences compares the source with the parent.
+// findSuspects asks where a source that does not know what is its own may
+// differ from the parent.
+func (p *Plan) findSuspects() error {
+	if _, ok := p.src.(spanner); ok {
+		return nil
+	}
+	src, ok := p.src.(disk.Store)
+	if !ok {
+		src = disk.ReadOnly(p.src)
+	}
+	changed, err := disk.Diff(src, p.draft.o.Parent.Image)
+	if err != nil {
+		return ioError(-1, "source", err)
+	}
+	lay, end := p.draft.lay, int64(0)
+	for x := range changed {
+		from, to := max(x.Off&^(lay.sector-1), end), min(roundUp(x.End(), lay.sector), lay.size)
+		if from < to {
+			p.suspects = append(p.suspects, disk.Extent{Off: from, Len: to - from})
+			end = to
+		}
+	}
+	return nil
+}
+
+// differences compares the source with the parent where they may differ.
 func (p *Plan) differences(off, n int64) iter.Seq2[disk.Span, error] {
+	first := sort.Search(len(p.suspects), func(i int) bool { return p.suspects[i].End() > off })
+	return func(yield func(disk.Span, error) bool) {
+		for _, x := range p.suspects[first:] {
+			if x.Off >= off+n {
+				return
+			}
+			from, to := max(x.Off, off), min(x.End(), off+n)
+			for s, err := range p.compare(from, to-from) {
+				if !yield(s, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// compare yields the sectors in which the source is not its parent.
+func (p *Plan) compare(off, n int64) iter.Seq2[disk.Span, error] {
 	sector := p.draft.lay.sector
-	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
+	size := min(n, 64<<10)
+	a, b := make([]byte, size), make([]byte, size)
 	below := &Image{meta: &metadata{hasParent: true}, lay: p.draft.lay, parent: p.draft.o.Parent.Image}
 	return func(yield func(disk.Span, error) bool) {
 		for at := off; at < off+n; {
-			k := min(int64(len(a)), off+n-at)
+			k := min(size, off+n-at)
 			err := readFull(p.src, a[:k], at, "source")
 			if err == nil {
 				err = below.readParent(b[:k], at)
@@ -195,7 +249,7 @@ func (p *Plan) differences(off, n int64) iter.Seq2[disk.Span, error] {
 			}
 			for i := int64(0); i < k; i += sector {
 				x := disk.Span{Extent: disk.Extent{Off: at + i, Len: sector}, Origin: disk.Own}
-				if string(a[i:i+sector]) != string(b[i:i+sector]) && !yield(x, nil) {
+				if !bytes.Equal(a[i:i+sector], b[i:i+sector]) && !yield(x, nil) {
 					return
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -207,4 +208,56 @@ func TestSourceThatDoesNotTell(t *testing.T) {
 	if !errors.As(err, &e) {
 		t.Errorf("error %v, want the file's", err)
 	}
+}
+
+// A source that does not tell what is its own, and counts how much of it is
+// read.
+type reticent struct {
+	disk.Store
+	disk.Extenter
+	read int64
+	diff error
+}
+
+func (r *reticent) ReadAt(p []byte, off int64) (int, error) {
+	if r.read += int64(len(p)); r.read > 16*mib {
+		return 0, errCable
+	}
+	return r.Store.ReadAt(p, off)
+}
+
+func (r *reticent) Diff(disk.Store) (iter.Seq[disk.Extent], error) { return nil, r.diff }
+
+// Where neither a disk nor the parent has anything, nothing is compared. A
+// source that cannot say where that is ends the plan.
+func TestExportOfDifferences(t *testing.T) {
+	const size = 2 << 40
+	parent := must(vhdx.Create(disk.NewMemory(0), vhdx.Options{Size: size, BlockSize: mib, ID: vhdx.GUID{1}}))
+	must(parent.WriteAt(pattern(1, 3*4096), size-mib-4096))
+	must(parent.WriteAt(pattern(2, 4096), 5*mib))
+	m := disk.NewMemory(size + 512)
+	must(m.WriteAt(pattern(1, 2*4096), size-mib-4096)) // as in the parent, and zero behind
+	must(m.WriteAt(pattern(3, 1000), size/2+300))      // of its own
+	must(m.WriteAt(pattern(4, 512), size))             // behind the parent's end
+	src := &reticent{Store: m, Extenter: m, diff: disk.ErrUnsupported}
+	o := vhdx.Options{BlockSize: mib, Size: size + 512, Parent: vhdx.Parent{Image: parent, Path: `.\p.vhdx`}}
+	out := disk.NewMemory(0)
+	must(0, must(vhdx.NewPlan(src, o)).WriteAtTo(out))
+	im := must(vhdx.OpenFile(out))
+	must(0, im.SetParent(parent, vhdx.CheckID))
+	if off, err := disk.FirstDifference(im, m); off >= 0 || err != nil {
+		t.Errorf("the disk differs at %d, %v", off, err)
+	}
+	own := int64(0)
+	for s := range im.Spans(0, im.Size()) {
+		if s.Origin == disk.Own {
+			own += s.Len
+		}
+	}
+	if want := int64(4096 + 4096 + 3*512 + 512); own != want {
+		t.Errorf("%d bytes are the image's own, want %d", own, want)
+	}
+	src.diff = errCable
+	_, err := vhdx.NewPlan(src, o)
+	wantCode(t, err, errCable)
 }

@@ -3,6 +3,7 @@ package vhdx_test
 import (
 	"bytes"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/shadowsim/shadowsim/disk"
@@ -271,7 +272,27 @@ func TestRejectLate(t *testing.T) {
 	wantCode(t, err, vhdx.ErrBAT)
 }
 
-// X25, and what else a parent can be wrong with.
+// Check goes on behind where the table first cannot be, whatever that was.
+func TestCheckFindsAll(t *testing.T) {
+	f := knife{disk.NewMemory(0)}
+	parent := must(vhdx.Create(disk.NewMemory(0), vhdx.Options{Size: 1 << 40, BlockSize: mib}))
+	im := must(vhdx.Create(f, vhdx.Options{BlockSize: mib, Parent: vhdx.Parent{Image: parent, Path: `.\p.vhdx`}}))
+	must(im.WriteAt(pattern(1, 512), 0))
+	must(0, im.Close())
+	bitmap := f.getEntry(4096)
+	f.entry(4500, 6, f.getEntry(0)).entry(4096, 0, 0).entry(5000, 4, 0).entry(6000, 5, 0) // no bitmap, and states that there are not
+	err := must(vhdx.Open(f, f.Size())).Check()
+	wantCode(t, err, vhdx.ErrBitmap)
+	if got := strings.Count(err.Error(), "in state"); got != 2 {
+		t.Errorf("Check found %d entries in a wrong state: %v", got, err)
+	}
+	f.entry(4096, 6, bitmap)
+	if err := must(vhdx.Open(f, f.Size())).Check(); strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("two entries are wrong, Check: %v", err)
+	}
+}
+
+// X25, X26, and what else a parent can be wrong with.
 func TestRejectParent(t *testing.T) {
 	child := func() *vhdx.Image { k := smallChild(); return must(vhdx.Open(k, k.Size())) }
 	wantCode(t, child().SetParent(must(vhdx.Open(small(), small().Size())), vhdx.CheckID), vhdx.ErrParentID)
@@ -311,6 +332,27 @@ func TestRejectParent(t *testing.T) {
 	same(t, "own sector", p, pattern(1, 512))
 	_, err := orphan.ReadAt(p, 2*mib-512)
 	wantCode(t, err, vhdx.ErrParentNotFound)
+}
+
+// X26: no chain goes on for ever.
+func TestChainLimits(t *testing.T) {
+	k := smallChild()
+	first, im := (*vhdx.Image)(nil), smallParent()
+	open := must(vhdx.Open(k, k.Size()))
+	for range vhdx.MaxChain - 1 {
+		child := open.Over(k)
+		must(0, child.SetParent(im, vhdx.CheckNone))
+		if im = child; first == nil {
+			first = im
+		}
+	}
+	_, err := vhdx.Create(disk.NewMemory(0), vhdx.Options{BlockSize: mib, Parent: vhdx.Parent{Image: im, Path: `.\p.vhdx`}})
+	wantCode(t, err, vhdx.ErrChainCycle)
+	wantCode(t, open.SetParent(im, vhdx.CheckNone), vhdx.ErrChainCycle)
+	wantCode(t, first.SetParent(im, vhdx.CheckNone), vhdx.ErrChainCycle)
+	p := make([]byte, 512)
+	must(im.ReadAt(p, 2*mib-1536)) // of the base
+	same(t, "the leaf of a long chain", p, pattern(77, 5000)[964:1476])
 }
 
 // What is unknown and not required is kept, and nothing is put over it.
