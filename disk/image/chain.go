@@ -48,7 +48,8 @@ type Link struct {
 	Path  string // its Windows path
 	Image Image
 
-	src disk.Source
+	src   disk.Source
+	clean string // what cleanPath makes of Path
 }
 
 // A Chain is a disk over several images: a differencing one and its ancestors.
@@ -83,6 +84,8 @@ func closeSource(src disk.Source) error {
 
 // OpenChain opens the image at path and its ancestors, each over its parent.
 // Only the leaf is written, and only if o says so: nobody may write a parent.
+// A leaf of VHDX that is opened for writing, and checked, has the paths in it
+// corrected that no longer lead to its parent, as [MS-VHDX] asks.
 //
 // What is wrong with the leaf is its own error. With its parent it is
 // [ErrParentNotFound], [ErrParentID], [ErrParentTime], [ErrParentSize],
@@ -110,7 +113,7 @@ func (c *Chain) open(path string, r Resolver, o ChainOptions) error {
 		child := c.links[len(c.links)-1]
 		parent, err := c.findParent(child, r, o)
 		if err == nil && parent.Image == nil {
-			return nil
+			return fail("OpenChain", path, c.correct(o))
 		}
 		if err == nil {
 			c.links = append(c.links, parent)
@@ -121,6 +124,18 @@ func (c *Chain) open(path string, r Resolver, o ChainOptions) error {
 		}
 		return fail("OpenChain", child.Path, err)
 	}
+}
+
+// correct tells the leaf where its parent lies.
+func (c *Chain) correct(o ChainOptions) error {
+	if !o.Write || o.Check == CheckNothing || len(c.links) == 1 {
+		return nil
+	}
+	leaf := c.links[0]
+	if codec, _ := codecOf(leaf.Image); codec.correct != nil {
+		return codec.correct(leaf.Image, Place{Parent: c.links[1].Path, Child: leaf.Path})
+	}
+	return nil
 }
 
 // openLink opens one image.
@@ -139,7 +154,7 @@ func linkTo(path string, src disk.Source, how mode) (Link, error) {
 		closeSource(src)
 		return Link{}, err
 	}
-	return Link{Path: path, Image: im, src: src}, nil
+	return Link{Path: path, Image: im, src: src, clean: cleanPath(path)}, nil
 }
 
 // findParent opens the parent of a child and puts that over it. A base gets
@@ -199,7 +214,8 @@ var errNotThere = errors.New("nothing is there")
 
 // tryParent opens what lies at path and puts the child over it.
 func (c *Chain) tryParent(child Link, path string, r Resolver, o ChainOptions) (Link, error) {
-	if slices.ContainsFunc(c.links, func(l Link) bool { return samePath(l.Path, path) }) {
+	clean := cleanPath(path)
+	if slices.ContainsFunc(c.links, func(l Link) bool { return strings.EqualFold(l.clean, clean) }) {
 		return Link{}, because(ErrChainCycle, "it is its own ancestor")
 	}
 	src, err := r.OpenImage(path)

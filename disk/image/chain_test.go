@@ -3,6 +3,7 @@ package image_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/image"
 	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/disk/vhdx"
 )
 
 func TestOpenChain(t *testing.T) {
@@ -95,6 +97,81 @@ func TestOpenChainMoved(t *testing.T) {
 			same(t, "chain", content(t, c), want)
 			if len(c.Links()) != 3 {
 				t.Errorf("%d links", len(c.Links()))
+			}
+		})
+	}
+}
+
+// A leaf of VHDX that is opened for writing learns where its parent lies, and
+// one that is read stays as it is.
+func TestOpenChainCorrectsPaths(t *testing.T) {
+	const volume = `\\?\Volume{11111111-2222-3333-4444-555555555555}\vm\snap\one.avhd`
+	abs := func(path string) string { return `\\?\` + path }
+	moved := func(to string) map[string]string { return map[string]string{`c:\vm\snap\one.avhd`: to} }
+	for name, c := range map[string]struct {
+		move         map[string]string
+		leaf         string
+		o            image.ChainOptions
+		before, want []string // relative, volume, absolute
+	}{
+		"nothing moved":     {nil, leaf, image.ChainOptions{}, []string{`.\one.avhd`, volume, abs(`C:\vm\snap\one.avhd`)}, nil},
+		"whole folder":      {map[string]string{`c:\vm\snap\one.avhd`: `D:\x\one.avhd`, strings.ToLower(leaf): `D:\x\two.avhd`}, `D:\x\two.avhd`, image.ChainOptions{}, []string{`.\one.avhd`, volume, abs(`C:\vm\snap\one.avhd`)}, []string{`.\one.avhd`, volume, abs(`D:\x\one.avhd`)}},
+		"leaf alone":        {map[string]string{strings.ToLower(leaf): `C:\two.avhd`}, `C:\two.avhd`, image.ChainOptions{}, []string{`.\one.avhd`, volume, abs(`C:\vm\snap\one.avhd`)}, []string{`.\vm\snap\one.avhd`, "", abs(`C:\vm\snap\one.avhd`)}},
+		"to another drive":  {moved(`F:\one.avhd`), leaf, image.ChainOptions{Folders: []string{`F:\`}}, []string{`.\one.avhd`, volume, abs(`C:\vm\snap\one.avhd`)}, []string{"", "", abs(`F:\one.avhd`)}},
+		"relative alone":    {moved(`F:\one.avhd`), leaf, image.ChainOptions{Folders: []string{`F:\`}}, []string{`.\one.avhd`, "", ""}, []string{"", "", abs(`F:\one.avhd`)}},
+		"to a share":        {moved(`\\s\v\one.avhd`), leaf, image.ChainOptions{Folders: []string{`\\s\v`}}, []string{`.\one.avhd`, "", ""}, []string{"", "", `\\s\v\one.avhd`}},
+		"by the volume":     {moved(volume), leaf, image.ChainOptions{}, []string{`.\one.avhd`, volume, abs(`C:\vm\snap\one.avhd`)}, []string{"", volume, ""}},
+		"by force":          {moved(`F:\one.avhd`), leaf, image.ChainOptions{Folders: []string{`F:\`}, Check: image.CheckNothing}, []string{`.\one.avhd`, "", ""}, nil},
+		"absolute is right": {nil, leaf, image.ChainOptions{}, []string{`.\none.avhd`, "", abs(`C:\vm\snap\one.avhd`)}, []string{`.\one.avhd`, "", abs(`C:\vm\snap\one.avhd`)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, want := chain3X(t)
+			paths := func(f image.File) []string {
+				l, _ := must(vhdx.Open(f, f.Size())).Link()
+				return []string{l.Relative, l.Volume, l.Absolute}
+			}
+			im := must(vhdx.OpenFile(d.files[strings.ToLower(leaf)]))
+			l, _ := im.Link()
+			l.Relative, l.Volume, l.Absolute = c.before[0], c.before[1], c.before[2]
+			must(0, im.SetLink(l))
+			must(0, im.Close())
+			for from, to := range c.move {
+				f := d.files[from]
+				delete(d.files, from)
+				d.files[strings.ToLower(to)] = f
+			}
+			drives := image.ResolverFunc(func(path string) (disk.Source, error) {
+				if p, ok := strings.CutPrefix(path, `\\?\`); ok && p[1] == ':' {
+					path = p
+				}
+				return d.OpenImage(path)
+			})
+			file := d.files[strings.ToLower(c.leaf)]
+			must(0, must(image.OpenChain(c.leaf, drives, c.o)).Close())
+			if got := paths(file); !slices.Equal(got, c.before) {
+				t.Fatalf("reading made the paths %q", got)
+			}
+			c.o.Write = true
+			chain, err := image.OpenChain(c.leaf, drives, c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "chain", content(t, chain), want)
+			id := chain.Image.(*vhdx.Image).DataWriteGUID()
+			must(0, chain.Close())
+			if c.want == nil {
+				c.want = c.before
+			}
+			if got := paths(file); !slices.Equal(got, c.want) {
+				t.Errorf("the paths are %q, want %q", got, c.want)
+			}
+			again := must(vhdx.Open(file, file.Size()))
+			if now, _ := again.Link(); now.Linkage != l.Linkage || again.DataWriteGUID() != id || again.Check() != nil {
+				t.Errorf("the link is %+v, Check: %v", now, again.Check())
+			}
+			c.o.Write, c.o.Folders = false, nil
+			if c.o.Check == image.CheckUsually {
+				must(0, must(image.OpenChain(c.leaf, drives, c.o)).Close()) // and needs no further folders any more
 			}
 		})
 	}
@@ -207,7 +284,7 @@ func (failing) WriteAt(p []byte, off int64) (int, error) {
 }
 func (failing) Resize(int64) error { return nil }
 
-// A chain that leads back to itself is told from one that is broken.
+// V23 and X26: a chain that leads back to itself is told from one that is broken.
 func TestChainCycle(t *testing.T) {
 	d := newFolder()
 	a := must(vhd.Create(disk.NewMemory(0), vhd.Options{Size: 512, ID: [16]byte{1}}))
@@ -221,6 +298,26 @@ func TestChainCycle(t *testing.T) {
 	}
 	link(d, a, `.\self.vhd`, `C:\self.vhd`, 1)
 	_, err := image.OpenChain(`C:\self.vhd`, d, image.ChainOptions{})
+	wantCode(t, err, image.ErrChainCycle)
+	if d.open != 0 {
+		t.Errorf("%d files stay open", d.open)
+	}
+}
+
+// V23 and X26: a chain of as many images as there may be opens, and one more is
+// too many.
+func TestChainTooLong(t *testing.T) {
+	d := newFolder()
+	name := func(i int) string { return fmt.Sprintf(`C:\%d.avhd`, i) }
+	must(vhd.Create(d.create(name(0)), vhd.Options{Size: 512, ID: [16]byte{1}}))
+	for i := range image.MaxChain {
+		f := d.files[strings.ToLower(name(i))]
+		p := must(vhd.Open(f, f.Size())) // which knows no parent, and so no limit
+		must(vhd.Create(d.create(name(i+1)), vhd.Options{ID: [16]byte{1, byte(i), byte(i >> 8)},
+			Parent: vhd.Parent{Image: p, Path: name(i), Child: name(i + 1)}}))
+	}
+	must(0, must(image.OpenChain(name(image.MaxChain-1), d, image.ChainOptions{})).Close())
+	_, err := image.OpenChain(name(image.MaxChain), d, image.ChainOptions{})
 	wantCode(t, err, image.ErrChainCycle)
 	if d.open != 0 {
 		t.Errorf("%d files stay open", d.open)
@@ -274,7 +371,7 @@ func TestFS(t *testing.T) {
 	}
 }
 
-// Locators that lead out of what the resolver knows lead nowhere.
+// V21: locators that lead out of what the resolver knows lead nowhere.
 func TestChainEscape(t *testing.T) {
 	d := newFolder()
 	p := must(vhd.Create(d.create(`secret`), vhd.Options{Size: 512, ID: [16]byte{1}}))

@@ -18,6 +18,11 @@ type codec struct {
 	setParent  func(child, parent Image, check Check) error
 	relink     func(child, parent Image, place Place) error
 
+	// correct tells a child, which is open for writing, where its parent was found,
+	// in place of the paths that do not lead there; nil where a child keeps what it
+	// was told.
+	correct func(child Image, place Place) error
+
 	// expect tells a child, which is safe then, that its parent is going to be
 	// written; nil where that makes no difference to it.
 	expect func(child, parent Image) error

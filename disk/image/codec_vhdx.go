@@ -1,8 +1,12 @@
 package image
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/vhdx"
+	"github.com/shadowsim/shadowsim/internal/virtdisk"
 )
 
 // The log puts right what a power cut left, whenever a VHDX is opened for
@@ -50,6 +54,15 @@ var vhdxCodec = codec{
 	relink: func(child, parent Image, place Place) error {
 		return child.(*vhdx.Image).Relink(vhdx.Parent{Image: parent.(*vhdx.Image), Path: place.Parent, Child: place.Child})
 	},
+	correct: func(child Image, place Place) error {
+		im := child.(*vhdx.Image)
+		was, _ := im.Link()
+		l := correctPaths(was, place)
+		if slices.Equal(l.Candidates(), was.Candidates()) {
+			return nil
+		}
+		return im.SetLink(l)
+	},
 	expect: func(child, parent Image) error {
 		c, p := child.(*vhdx.Image), parent.(*vhdx.Image)
 		l, _ := c.Link()
@@ -68,6 +81,46 @@ var vhdxCodec = codec{
 		_, err := im.(*vhdx.Image).NextDataWriteGUID()
 		return err
 	},
+}
+
+// correctPaths returns a link without the paths that do not lead to where the
+// parent is. One by the name of a volume was tried only if the relative one,
+// which comes before it, does not lead there.
+func correctPaths(l vhdx.Link, place Place) vhdx.Link {
+	folder, parent := virtdisk.Dir(place.Child), withoutPrefix(place.Parent)
+	if !virtdisk.IsAbs(parent) {
+		return l
+	}
+	leads := func(path string) bool {
+		p, ok := virtdisk.Join(folder, path)
+		return ok && samePath(p, parent)
+	}
+	if !leads(l.Relative) {
+		if !leads(l.Volume) {
+			l.Volume = ""
+		}
+		if l.Relative != "" {
+			l.Relative, _ = virtdisk.Rel(withoutPrefix(folder), parent)
+		}
+	}
+	switch {
+	case leads(l.Absolute), l.Absolute == "" && len(l.Candidates()) > 0:
+	case leads(l.Volume):
+		l.Absolute = "" // which drive the volume is, it does not say
+	case strings.HasPrefix(parent, `\\`):
+		l.Absolute = parent
+	default:
+		l.Absolute = `\\?\` + parent
+	}
+	return l
+}
+
+// withoutPrefix returns a path with a drive without the `\\?\` before it.
+func withoutPrefix(path string) string {
+	if p, ok := strings.CutPrefix(path, `\\?\`); ok && len(p) > 1 && p[1] == ':' {
+		return p
+	}
+	return path
 }
 
 // vhdx returns the options of that codec. A child has its parent's identifier,

@@ -111,13 +111,14 @@ func sourceOf(f fs.File) (disk.Source, error) {
 }
 
 // samePath reports whether two Windows paths name one file.
-func samePath(a, b string) bool {
-	clean := func(p string) string {
-		p, _ = strings.CutPrefix(p, `\\?\`)
-		if joined, ok := virtdisk.Join("", p); ok {
-			return joined
-		}
-		return p
+func samePath(a, b string) bool { return strings.EqualFold(cleanPath(a), cleanPath(b)) }
+
+// cleanPath returns a Windows path in the one form that it has, but for the case
+// of its letters.
+func cleanPath(path string) string {
+	path, _ = strings.CutPrefix(path, `\\?\`)
+	if joined, ok := virtdisk.Join("", path); ok {
+		return joined
 	}
-	return strings.EqualFold(clean(a), clean(b))
+	return path
 }
