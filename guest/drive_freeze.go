@@ -17,8 +17,8 @@ const PointFreeze sim.Point = "guest/fsfreeze"
 //
 // The daemon of a Linux freezes with it too, and takes [ErrFrozen] for done. It
 // does not note who froze a file system first: its thaw ends the
-// administrator's freeze along with its own (hv_vss_daemon). The host warns that
-// such a backup may not be consistent, but the backup does not fail.
+// administrator's freeze along with its own (hv_vss_daemon). [Snapshot.Frozen] tells
+// the host, which warns that such a backup may not be consistent; it does not fail.
 func (d *Drive) Freeze(ctx context.Context) error {
 	return d.actor.Call(ctx, "Freeze", d.fifreeze)
 }

@@ -57,6 +57,9 @@ func (o SnapshotOptions) timeout() time.Duration {
 type Snapshot struct {
 	Set    [16]byte
 	Copies []Copy
+	// Frozen names volumes that somebody had frozen before the backup service did, so
+	// that the host cannot rely on what their copies hold.
+	Frozen []string
 }
 
 // A Copy is the shadow copy of one volume: a range of a disk that the disk keeps

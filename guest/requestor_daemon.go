@@ -74,6 +74,7 @@ func (f *fsFreeze) freeze(ctx context.Context, d *Drive) error {
 		f.machine.actor.Emit("guest/fsfreeze", "", volume)
 	case errors.Is(err, ErrFrozen):
 		f.machine.actor.Emit("guest/fsfreeze-busy", "", volume)
+		f.result.Frozen = append(f.result.Frozen, d.volume.Name())
 	default:
 		return err
 	}

@@ -127,8 +127,14 @@ func TestLinuxFrozenByTheAdministrator(t *testing.T) {
 	if got := volumesOf(tr, "guest/fsfreeze"); len(got) != 2 || len(s.Copies) != 3 {
 		t.Errorf("frozen: %q; %d copies", got, len(s.Copies))
 	}
+	if !slices.Equal(s.Frozen, []string{d.Volume().Name()}) {
+		t.Errorf("the host is told of %q", s.Frozen)
+	}
 	b.must(b.requestor(m).Release(t.Context(), s))
 	b.settled(m) // nothing is held
+	if s := b.snapshot(m); s.Frozen != nil {
+		t.Errorf("of a backup after the thaw the host is told of %q", s.Frozen)
+	}
 }
 
 // Somebody thaws a file system before the daemon does: EINVAL is no failure.

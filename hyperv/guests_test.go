@@ -234,6 +234,18 @@ func TestLinuxGuestIsSaved(t *testing.T) {
 	l.settled()
 }
 
+// A guest that had a file system frozen before it was asked is backed up, with a
+// warning of the host.
+func TestFrozenBeforeTheBackup(t *testing.T) {
+	l := newLab(t)
+	l.running("db")
+	l.after = func(_ string, s *guest.Snapshot) { s.Frozen = []string{"D:"} }
+	l.mustBackup()
+	l.event("hyperv/event", "vm=db", "id=10150", "volume=D:")
+	l.after = nil
+	l.settled()
+}
+
 // All volumes of a guest that has more than there are letters are of one instant,
 // that of the snapshot inside.
 func TestGuestOfManyVolumes(t *testing.T) {

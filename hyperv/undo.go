@@ -49,6 +49,7 @@ type childTask struct {
 	requestor guest.Requestor
 	over      sim.Signal // the guest has answered
 	copies    []guest.Copy
+	frozen    []string // volumes that were frozen before the guest was asked
 }
 
 // An undoStack is what the writer has to undo. It stands on the host, so that it

@@ -49,6 +49,11 @@ const (
 	EventMountFailed    = 10111 // a VHD of the shadow copy could not be mounted
 )
 
+// EventFrozenBefore is the host's warning that a guest may have been backed up
+// inconsistently, for one of its file systems was frozen before: so a test of the
+// Linux Integration Services finds it. Older hosts log 10107.
+const EventFrozenBefore = 10150
+
 // A RollbackError is why a VHD file of a shadow copy could not be rolled back to the
 // guest's snapshot.
 type RollbackError struct {

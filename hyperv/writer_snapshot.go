@@ -275,6 +275,9 @@ func (w *Writer) snapshot(ctx context.Context, s *writerSession, m *member) erro
 	if err != nil {
 		return err
 	}
+	for _, volume := range m.inside.frozen {
+		sim.Emit(ctx, "hyperv/event", "", sim.S("vm", m.Name()), sim.N("id", EventFrozenBefore), sim.S("volume", volume))
+	}
 	if err := sim.Sleep(ctx, sim.Latency(ctx, "answer of "+m.Name(), minAnswer, maxAnswer)); err != nil {
 		return err
 	}
@@ -299,7 +302,7 @@ func (w *Writer) ask(ctx context.Context, t *childTask) error {
 		taken, err := t.requestor.Snapshot(ctx, guest.SnapshotOptions{Copy: w.host.profile.CopyBackup})
 		switch {
 		case err == nil:
-			t.copies = taken.Copies
+			t.copies, t.frozen = taken.Copies, taken.Frozen
 		case errors.Is(err, sim.ErrDead):
 			err = fmt.Errorf("%w: %w", guest.ErrNotRunning, err)
 		}
