@@ -149,7 +149,13 @@ func (s *undoStack) tryUndo(ctx context.Context, m Management, e *undoEntry) err
 	if e.waiting {
 		return &Error{Op: "Undo", On: e.name, Err: fmt.Errorf("%w: the machine is at something else still", ErrTimeout)}
 	}
-	err := limited(ctx, "Undo", e.name, s.host.profile.Policy.operationLimit(), func(ctx context.Context) error { return e.undo(ctx, m) })
+	try := func() error {
+		return limited(ctx, "Undo", e.name, s.host.profile.Policy.operationLimit(), func(ctx context.Context) error { return e.undo(ctx, m) })
+	}
+	err := try()
+	if errors.Is(err, sim.ErrDead) && !sim.Dead(ctx) {
+		err = try() // the machine has died of it, and is off now
+	}
 	if errors.Is(err, ErrTimeout) {
 		s.goOn(e, m)
 	}

@@ -192,6 +192,24 @@ func TestWorkerDiesInTheGuestsSnapshot(t *testing.T) {
 	}
 }
 
+// They go, too, if it dies when they are being deleted, because the backup has
+// failed.
+func TestWorkerDiesInTheUndoing(t *testing.T) {
+	for seed := range uint64(20) {
+		l := newLab(t, sim.Seed(seed))
+		l.running("db", withLedger())
+		l.w.Inject(
+			sim.Fault{Point: "provider/delete", On: "h1/db/guest/vss/swprv", Outcome: sim.Outcome{Kill: "h1/db"}},
+			sim.Fault{Point: "vss/post-snapshot", On: "h1/vmms", Outcome: sim.Outcome{Err: uint32(retryable)}},
+		)
+		if _, err := l.backup(); err == nil {
+			t.Errorf("seed %d: the backup succeeds", seed)
+		}
+		l.advance(time.Hour)
+		l.settled("db")
+	}
+}
+
 // A copy that an earlier run of a guest has left behind goes when the next begins,
 // and with the machine.
 func TestCopiesOfAnEarlierRun(t *testing.T) {
