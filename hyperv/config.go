@@ -14,7 +14,7 @@ type Configuration struct {
 	ID            [16]byte
 	Name          string
 	Notes         string
-	SnapshotRoot  string // the Snapshot File Location
+	SnapshotRoot  string // the Snapshot File Location; a host takes its own root if a file has none
 	MemoryMB      int64
 	Processors    int64
 	BackupOffered bool // the backup integration service is offered to the guest

@@ -519,3 +519,30 @@ func FuzzReadConfiguration(f *testing.F) {
 		}
 	})
 }
+
+// A file that does not say where snapshots are leaves them in the default location of
+// its host: a machine on that volume is backed up from inside, another is not.
+func TestConfigurationWithoutSnapshotRoot(t *testing.T) {
+	for root, method := range map[string]hyperv.Method{hyperv.DefaultRoot: hyperv.MethodChildSnapshot, `D:\Elsewhere`: hyperv.MethodSavedState} {
+		l := newLabOf(t, hyperv.HostConfig{Root: root})
+		vm := l.machine("db", func(c *hyperv.VMConfig) {
+			c.Root, c.Disks[0].Path = `C:\VMs\db`, `C:\VMs\db\system.vhd`
+		})
+		path, c := vm.ConfigurationPath(), vm.Configuration()
+		text, err := c.Encode()
+		l.must(err)
+		leaf := `<data_root type="string">` + c.SnapshotRoot + `</data_root>`
+		bare := strings.Replace(fromUTF16(t, text), leaf, "", 1)
+		l.must(vm.Delete(l.ctx()))
+		l.must(l.h.Volume("C").WriteFile(path[2:], toUTF16(bare)))
+		vm, err = l.h.Register(l.ctx(), path)
+		l.must(err)
+		if got := vm.Configuration().SnapshotRoot; got != root || bare == fromUTF16(t, text) {
+			t.Errorf("the snapshots are in %q, want %q", got, root)
+		}
+		l.must(vm.Start(l.ctx()))
+		if d := vm.Decide(); d.Method != method {
+			t.Errorf("%s: %v", root, d)
+		}
+	}
+}

@@ -132,6 +132,9 @@ func (h *Host) loadConfiguration(path string) (*Configuration, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.SnapshotRoot == "" { // the file does not say
+		c.SnapshotRoot = h.root
+	}
 	last.config, last.bytes, h.buffer = c, h.buffer, last.bytes
 	return c.clone(), nil
 }
