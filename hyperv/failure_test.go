@@ -167,6 +167,52 @@ func TestF01_UnreadableConfiguration(t *testing.T) {
 	}
 }
 
+// A writer that one broken configuration loses is not in the backup; and no machine
+// with it.
+func TestF01_BrokenConfigurationLosesTheWriter(t *testing.T) {
+	l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{Policy: hyperv.Policy{BrokenLosesWriter: true}}})
+	l.running("good")
+	bad := l.running("bad")
+	l.offered(true)
+	l.advance(time.Second)
+	l.must(l.h.Volume("D").Remove(bad.ConfigurationPath()[2:]))
+	l.offered(false)
+	l.event("hyperv/left-out", "vm=bad")
+}
+
+// The writer is not in the backup if its metadata are longer than they may be, with
+// an entry in the event log, and is there again with a machine less.
+func TestMetadataLimit(t *testing.T) {
+	l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{Policy: hyperv.Policy{MetadataLimit: 3000}}})
+	l.machine("a")
+	l.offered(true)
+	for _, name := range []string{"b", "c", "d", "e"} {
+		l.machine(name)
+	}
+	l.offered(false)
+	var found []vss.LogEntry
+	for _, e := range vss.EventLog(l.w.Trace()) {
+		if e.ID == vss.LogUnexpectedCall {
+			found = append(found, e)
+		}
+	}
+	if len(found) != 1 || !strings.Contains(found[0].Text, "0x80070018") || !strings.Contains(found[0].Text, hyperv.WriterName) {
+		t.Errorf("the event log has %v", found)
+	}
+	l.remove(l.h.VM("b"), l.h.VM("c"), l.h.VM("d"), l.h.VM("e"))
+	l.offered(true)
+}
+
+// offered checks whether a requester gets the writer's metadata.
+func (l *lab) offered(want bool) {
+	l.t.Helper()
+	n := 0
+	err := l.as("identify", l.components(func(*vss.ComponentInfo) { n++ }))
+	if (n > 0) != want || !want && !errors.Is(err, vss.ErrObjectNotFound) {
+		l.t.Errorf("%d components are offered: %v", n, err)
+	}
+}
+
 // A configuration with a path that no component can name leaves its machine out,
 // and a path to a volume that is not there is for the requester to find.
 func TestF01_ConfigurationThatCannotBeDescribed(t *testing.T) {

@@ -19,6 +19,16 @@ type Policy struct {
 	// machines back.
 	RollBackFirst bool
 
+	// MetadataLimit is how many bytes of XML the writer's metadata may have. With more,
+	// which very many machines and files make, the writer is not in the backup at all:
+	// entry 8193 of the event log with 0x80070018. Zero sets no bound; that of the real
+	// service is not published.
+	MetadataLimit int64
+	// BrokenLosesWriter takes the whole writer out of the metadata if one machine's
+	// configuration is no good, as Windows Server 2008 did before the update of article
+	// 956697; by default that machine alone is left out.
+	BrokenLosesWriter bool
+
 	// Redecide says what counts if a machine would be backed up otherwise when the
 	// shadow copy is made than its caption told.
 	Redecide Redecide

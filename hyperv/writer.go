@@ -72,7 +72,8 @@ type member struct {
 }
 
 // Identify describes every machine as a component (R24). A machine whose
-// configuration cannot be read or described is left out.
+// configuration cannot be read or described is left out; see [Policy.BrokenLosesWriter]
+// and [Policy.MetadataLimit] for what loses the whole writer.
 func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 	md := ev.Metadata
 	if err := md.SetBackupSchema(vss.SchemaNewTarget); err != nil {
@@ -93,9 +94,15 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 		}
 		if err != nil {
 			sim.Emit(ctx, "hyperv/left-out", "", sim.S("vm", m.Name()), sim.S("because", err.Error()))
+			if w.host.profile.Policy.BrokenLosesWriter {
+				return failure(vss.ErrWriterErrorNonRetryable, m.Name(), err)
+			}
 		}
 	}
-	return md.AddComponent(w.storeComponent())
+	if err := md.AddComponent(w.storeComponent()); err != nil {
+		return err
+	}
+	return w.checkSize(ev)
 }
 
 // PrepareBackup takes the chosen machines for the backup. If one is held by

@@ -1,6 +1,8 @@
 package hyperv
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
@@ -35,6 +37,24 @@ func (w *Writer) component(m Machine) vss.ComponentInfo {
 		add(strings.TrimSuffix(path, ".xml"), "*")
 	}
 	return c
+}
+
+// errMetadataTooLong is ERROR_BAD_LENGTH, as the service logs it.
+const errMetadataTooLong vss.HRESULT = 0x80070018
+
+// checkSize refuses a document that is longer than the policy says.
+func (w *Writer) checkSize(ev *vss.IdentifyEvent) error {
+	limit := w.host.profile.Policy.MetadataLimit
+	if limit <= 0 {
+		return nil
+	}
+	var xml bytes.Buffer
+	if err := ev.Metadata.WriteXML(&xml); err != nil || int64(xml.Len()) <= limit {
+		return err
+	}
+	err := fmt.Errorf("the metadata have %d bytes, more than %d: %w", xml.Len(), limit, errMetadataTooLong)
+	ev.Service().Log(w.host.actor, vss.LogEntry{ID: vss.LogUnexpectedCall, Text: "unexpected error with the metadata of writer " + WriterName + ": " + err.Error()})
+	return failure(vss.ErrWriterErrorNonRetryable, WriterName, err)
 }
 
 func (w *Writer) storeComponent() vss.ComponentInfo {
