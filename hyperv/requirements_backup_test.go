@@ -497,3 +497,27 @@ func TestR41_SuchVolumesAreBackedUpFromInside(t *testing.T) {
 		return errors.Join(b.PrepareForBackup(ctx), b.DoSnapshotSet(ctx), b.BackupComplete(ctx))
 	}))
 }
+
+// A machine knows when a requester last had all its files safe: not when it was
+// chosen only, nor when the requester says nothing or that it has them not.
+func TestLastSuccessfulBackupTime(t *testing.T) {
+	l := newLab(t)
+	db, web := l.running("db"), l.machine("web")
+	has := func(vm *hyperv.VM, want time.Duration, wantOK bool) {
+		t.Helper()
+		if at, ok := vm.LastSuccessfulBackupTime(); at != want || ok != wantOK {
+			t.Errorf("%s: %v, %v; want %v, %v", vm.Name(), at, ok, want, wantOK)
+		}
+	}
+	l.mustBackup(func(b *requester.Backup) { b.SnapshotOnly = true })
+	l.mustBackup(func(b *requester.Backup) { b.LeaveIncomplete = true })
+	has(db, 0, false)
+	l.mustBackup(only("db"))
+	calls := l.events(func(e sim.Event) bool { return e.Kind == "vss/backup-complete" && e.Actor == "h1/vmms" })
+	if len(calls) == 0 {
+		t.Fatal("the writer is not told")
+	}
+	has(db, calls[len(calls)-1].Time, true)
+	has(web, 0, false)
+	l.settled()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/volume"
@@ -30,6 +31,9 @@ type VM struct {
 	machine *guest.Machine // while it executes
 	frozen  *disk.Memory   // memory of a machine that came back paused
 	unwatch func()         // undoes the watch over frozen
+
+	backedUp   time.Duration // when a backup of it was complete last
+	isBackedUp bool          // there was one
 
 	mergeFailed error     // why a pending merge was not carried out
 	read        fileStamp // of the configuration file, when it was read or written
@@ -83,6 +87,14 @@ func (vm *VM) files() files { return filesOf(vm.path, vm.config.ID) }
 // the default location, so that a link leads to it (R52).
 func (h *Host) linked(path string, id [16]byte) bool {
 	return !volume.Equal(path, h.defaultConfig(id))
+}
+
+// LastSuccessfulBackupTime is when a requester last told, with BackupComplete, that
+// it has all files of the machine safe: virtual time since the world began. There is
+// none, until the next, for a machine that was registered anew or whose host ended
+// since. A requester that works without components vouches for no machine.
+func (vm *VM) LastSuccessfulBackupTime() (at time.Duration, ok bool) {
+	return vm.backedUp, vm.isBackedUp
 }
 
 // Lock takes the machine for an operation such as an export, which other

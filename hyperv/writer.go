@@ -222,8 +222,14 @@ func (w *Writer) Abort(ctx context.Context, ev *vss.AbortEvent) error {
 	return w.end(ctx, ev.SessionID())
 }
 
-// BackupComplete gives the machines back.
+// BackupComplete notes which machines the requester has safe, and gives them back.
 func (w *Writer) BackupComplete(ctx context.Context, ev *vss.BackupCompleteEvent) error {
+	for _, c := range ev.Components().All() {
+		id, err := guid.Parse(c.Key().Name)
+		if vm := w.host.byID[id]; err == nil && vm != nil && c.BackupSucceeded() {
+			vm.backedUp, vm.isBackedUp = sim.Now(ctx), true
+		}
+	}
 	return w.host.undo.undo(ctx, w.manage, w.host.undo.of(ev.SessionID(), undoLock))
 }
 
