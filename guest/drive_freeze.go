@@ -10,6 +10,10 @@ import (
 // volume: on=h1/web01/guest/disk0.1
 const PointFreeze sim.Point = "guest/fsfreeze"
 
+// PointThaw is where the daemon of a Linux or a FreeBSD may fail to thaw in time, asked
+// for the run of the machine: on=h1/web01/guest
+const PointThaw sim.Point = "guest/fsthaw"
+
 // Freeze keeps writes to the drive waiting until [Drive.Thaw], however long that
 // is: FIFREEZE, as an administrator's "fsfreeze --freeze" sends it. A drive that
 // is frozen already is [ErrFrozen], the kernel's EBUSY. A file system that the

@@ -22,6 +22,7 @@ func FaultPoints() []sim.FaultPoint {
 		{Point: PointDetect, Doc: "a Windows guest cannot tell which disks the host does not see", Outcomes: []sim.Outcome{fails}},
 		{Point: PointDiskNumber, Doc: "a Windows guest cannot tell on which disk a volume lies", Outcomes: []sim.Outcome{fails}},
 		{Point: PointFreeze, Doc: "a Linux guest's file system cannot be frozen", Outcomes: []sim.Outcome{fails, hangs}},
+		{Point: PointThaw, Doc: "a Linux guest's daemon does not thaw, or too late", Outcomes: []sim.Outcome{fails, hangs}},
 		{Point: PointBoot, Doc: "the guest does not boot", Outcomes: []sim.Outcome{fails}},
 		{Point: PointResume, Doc: "the guest does not resume from its memory", Outcomes: []sim.Outcome{fails}},
 		{Point: PointSave, Doc: "the guest's memory cannot be saved", Outcomes: []sim.Outcome{fails}},

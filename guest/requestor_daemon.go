@@ -3,7 +3,10 @@ package guest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -47,18 +50,84 @@ func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 		return nil, ErrNothingToDo
 	}
 	slices.SortStableFunc(drives, func(a, b *Drive) int { return f.order(a) - f.order(b) })
-	if err := f.quiesce(ctx); err != nil {
+	if err := f.inTime(ctx, "FREEZE", m.system.OS.freezeLimit(), func(ctx context.Context) error { return f.freezeAll(ctx, drives) }); err != nil {
 		return nil, err
-	}
-	for _, d := range drives {
-		if err := f.freeze(ctx, d); err != nil {
-			return nil, err
-		}
 	}
 	if err := f.keep(ctx, drives); err != nil {
 		return nil, err
 	}
-	return f.result, f.thaw(ctx)
+	return f.result, f.inTime(ctx, "THAW", m.system.OS.thawLimit(), f.answerThaw)
+}
+
+func (f *fsFreeze) freezeAll(ctx context.Context, drives []*Drive) error {
+	if err := f.quiesce(ctx); err != nil {
+		return err
+	}
+	for _, d := range drives {
+		if err := f.freeze(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// How long the driver of a Linux waits for its daemon before it tells the host that
+// the request failed: a quarter of an hour for a freeze, which is also what the host
+// waits, half a minute for all else, and ten seconds for everything before 4.10
+// (hv_snapshot.c). Kernels of distributions may have the later figures earlier.
+const (
+	daemonLimit    = 30 * time.Second
+	oldDaemonLimit = 10 * time.Second
+	newDaemonLinux = "4.10"
+)
+
+// oldDaemon tells a Linux whose version is known to be old.
+func (os OS) oldDaemon() bool {
+	version, ok := strings.CutPrefix(string(os), string(Linux)+" ")
+	return ok && versionPart(strings.Split(version, "."), 0) > 0 && older(version, newDaemonLinux)
+}
+
+// The limits of a FreeBSD are not known: the host's alone counts.
+func (os OS) freezeLimit() time.Duration {
+	switch {
+	case !os.IsLinux():
+		return 0
+	case os.oldDaemon():
+		return oldDaemonLimit
+	}
+	return DefaultTimeout
+}
+
+func (os OS) thawLimit() time.Duration {
+	switch {
+	case !os.IsLinux():
+		return 0
+	case os.oldDaemon():
+		return oldDaemonLimit
+	}
+	return daemonLimit
+}
+
+// inTime has a request of the host answered within its limit; 0 is none.
+func (f *fsFreeze) inTime(ctx context.Context, request string, limit time.Duration, answer func(context.Context) error) error {
+	if limit == 0 {
+		return answer(ctx)
+	}
+	within, cancel := sim.WithTimeout(ctx, limit)
+	defer cancel()
+	err := answer(within)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w: %s is not answered after %v: %w", ErrTimeout, request, limit, err)
+	}
+	return err
+}
+
+// answerThaw thaws when the daemon gets to it.
+func (f *fsFreeze) answerThaw(ctx context.Context) error {
+	if err := sim.AtOn(ctx, PointThaw, f.machine.path); err != nil {
+		return err
+	}
+	return f.thaw(ctx)
 }
 
 // freeze freezes one mount. One that is frozen already, by an administrator or

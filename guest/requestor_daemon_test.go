@@ -180,3 +180,38 @@ func TestLinuxThawsOnEveryWayOut(t *testing.T) {
 		b.settled(m)
 	}
 }
+
+// The driver of a Linux waits a quarter of an hour for a freeze and half a minute for
+// a thaw, that of an old one ten seconds for either; then the backup has failed, and
+// everything is thawed.
+func TestLinuxRequestsAreAnsweredInTime(t *testing.T) {
+	const freeze, thaw = "guest/fsfreeze on=*disk1.1", "guest/fsthaw on=*guest"
+	for _, tt := range []struct {
+		os        guest.OS
+		plan      string
+		in, limit time.Duration
+	}{
+		{"Linux 4.18", freeze, 14 * time.Minute, 15 * time.Minute},
+		{guest.Linux, thaw, 29 * time.Second, 30 * time.Second},
+		{"Linux 4.10", thaw, 29 * time.Second, 30 * time.Second},
+		{"Linux 4.9.3", freeze, 9 * time.Second, 10 * time.Second},
+		{"Linux 2.6.32", thaw, 9 * time.Second, 10 * time.Second},
+	} {
+		for plan, fails := range map[string]bool{tt.plan + " delay=" + tt.in.String(): false, tt.plan + " hang": true} {
+			b := linuxRigOf(t, tt.os, sim.Plan(plan))
+			m := b.boot()
+			start := b.world.Now()
+			_, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{Timeout: time.Hour})
+			took := b.world.Now() - start
+			if !fails {
+				b.must(err)
+				continue
+			}
+			wantReason(t, err, guest.ErrTimeout)
+			if took != tt.limit {
+				t.Errorf("%s: %s: given up after %v, want %v", tt.os, plan, took, tt.limit)
+			}
+			b.settled(m)
+		}
+	}
+}

@@ -603,12 +603,14 @@ func TestPauseStopsABackup(t *testing.T) {
 	}
 }
 
-func linuxRig(t testing.TB, opts ...sim.Option) *rig {
+func linuxRig(t testing.TB, opts ...sim.Option) *rig { return linuxRigOf(t, "Linux 4.18", opts...) }
+
+func linuxRigOf(t testing.TB, os guest.OS, opts ...sim.Option) *rig {
 	b := newEmptyRig(t, opts...)
 	for i := range 3 {
 		b.addDisk(uint32(i+1), guest.Ext4)
 	}
-	b.install(&guest.System{OS: "Linux 2.6.32", ComputerName: "web01", Services: guest.IntegrationServices("Linux 2.6.32", "3.1")})
+	b.install(&guest.System{OS: os, ComputerName: "web01", Services: guest.IntegrationServices(os, "3.1")})
 	return b
 }
 
