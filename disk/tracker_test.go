@@ -214,6 +214,43 @@ func TestTrackerIsPreciseToTheGrain(t *testing.T) {
 	}
 }
 
+// A disk that has gone back to a point has nothing changed since then, and what
+// was changed between an older point and that one still counts.
+func TestTrackerForgetsWhatRevertGaveUp(t *testing.T) {
+	tr := disk.Track(disk.NewMemory(1<<20), 4096)
+	var monday disk.Store
+	for i, id := range []string{"full", "monday", "tuesday"} {
+		if err := tr.Seal(id); err != nil {
+			t.Fatal(err)
+		}
+		if id == "monday" {
+			s, err := disk.Snapshot(tr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			monday = s
+		}
+		mustWrite(t, tr, 8192*int64(i), id)
+	}
+	s, err := disk.Clone(monday)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Revert("monday", s); err != nil {
+		t.Fatal(err)
+	}
+	if got := changes(t, tr, "monday"); len(got) > 0 {
+		t.Errorf("since monday, to which it went back: %v", got)
+	}
+	if got := changes(t, tr, "full"); !slices.Equal(got, []disk.Extent{{Off: 0, Len: 4096}}) {
+		t.Errorf("since full: %v", got)
+	}
+	mustWrite(t, tr, 40960, "after")
+	if got := changes(t, tr, "monday"); !slices.Equal(got, []disk.Extent{{Off: 40960, Len: 4096}}) {
+		t.Errorf("written after it went back: %v", got)
+	}
+}
+
 func TestTrackerRefuses(t *testing.T) {
 	tr := disk.Track(disk.NewMemory(1000), 0)
 	ask := func(id string) error {

@@ -74,6 +74,32 @@ func TestDiffOfLinks(t *testing.T) {
 	}
 }
 
+// Zeros over something are a change, whether a child has written or discarded
+// them, and seen from either side.
+func TestDiffOfZeros(t *testing.T) {
+	const block, size = 1 << 20, 1<<20 + 64<<10
+	for _, format := range []image.Format{image.VHD, image.VHDX} {
+		for name, erase := range map[string]func(s disk.Store) error{
+			"written":   func(s disk.Store) error { _, err := s.WriteAt(make([]byte, size-block), block); return err },
+			"discarded": func(s disk.Store) error { return disk.Discard(s, block, size-block) },
+		} {
+			d := newFolder()
+			base := must(image.Create(d.create(`C:\b`), image.Options{Format: format, Size: size, BlockSize: block, ID: [16]byte{1}}))
+			must(base.WriteAt(pattern(1, size-block), block))
+			child := must(image.Create(d.create(`C:\c`), image.Options{Format: format, Parent: base, Place: image.Place{Parent: `C:\b`}, BlockSize: block, ID: [16]byte{2}}))
+			if err := erase(child); err != nil {
+				t.Fatal(err)
+			}
+			what := format.String() + ", zeros " + name
+			for _, sum := range []int64{checkDiff(t, what, child, base), checkDiff(t, what+", from below", base, child)} {
+				if sum != size-block {
+					t.Errorf("%s: %d bytes differ, want %d", what, sum, size-block)
+				}
+			}
+		}
+	}
+}
+
 // What a large child holds is found by its tables alone.
 func TestDiffOfLargeLinks(t *testing.T) {
 	d := newFolder()

@@ -98,6 +98,65 @@ func TestCompactChild(t *testing.T) {
 	check(3, im, want)
 }
 
+// A block keeps its place for one byte, though zeros that are stored and a hole
+// of the file lie before it; so it does where it is the child's in part.
+func TestCompactSeesDataBehindHoles(t *testing.T) {
+	const size = mib + 64<<10
+	parent := must(vhdx.Create(disk.NewMemory(0), vhdx.Options{Size: size, BlockSize: mib}))
+	for name, o := range map[string]vhdx.Options{
+		"dynamic": {Size: size, BlockSize: mib},
+		"child":   {BlockSize: mib, Parent: vhdx.Parent{Image: parent, Path: `.\p.vhdx`}},
+	} {
+		f := disk.NewMemory(0)
+		im := must(vhdx.Create(f, o))
+		must(im.WriteAt(pattern(1, 8192), mib))
+		must(im.WriteAt([]byte{1}, size-1))
+		must(im.WriteAt(make([]byte, 8192), mib))
+		want := content(t, im)
+		at := im.Map(mib, 1).Off
+		var stored []disk.Extent
+		for e := range f.Extents(at, size-mib) {
+			stored = append(stored, e)
+		}
+		if len(stored) < 2 || stored[0].Off != at {
+			t.Fatalf("%s: the block at %d is stored in %v, want zeros, a hole and data", name, at, stored)
+		}
+		must(0, im.Compact())
+		same(t, name, content(t, im), want)
+		again := reopened(f)
+		if o.Parent.Image != nil {
+			must(0, again.SetParent(parent, vhdx.CheckID))
+		}
+		same(t, name+" opened again", content(t, again), want)
+	}
+}
+
+// A block of zeros that a child holds whole gives up its place and hides its
+// parent as before.
+func TestCompactHidesTheParent(t *testing.T) {
+	const size = mib + 64<<10
+	parent := must(vhdx.Create(disk.NewMemory(0), vhdx.Options{Size: size, BlockSize: mib}))
+	must(parent.WriteAt(pattern(1, size-mib), mib))
+	f := disk.NewMemory(0)
+	im := must(vhdx.Create(f, vhdx.Options{BlockSize: mib, Parent: vhdx.Parent{Image: parent, Path: `.\p.vhdx`}}))
+	empty := f.Size()
+	must(im.WriteAt(pattern(2, size-mib), mib))
+	must(im.WriteAt(make([]byte, size-mib-512), mib)) // in two, so that they are stored
+	must(im.WriteAt(make([]byte, 512), size-512))
+	want := content(t, im)
+	if f.Size() == empty {
+		t.Fatal("the zeros have no place that they could give up")
+	}
+	must(0, im.Compact())
+	if f.Size() != empty {
+		t.Errorf("the file has %d bytes, want %d", f.Size(), empty)
+	}
+	same(t, "child", content(t, im), want)
+	again := reopened(f)
+	must(0, again.SetParent(parent, vhdx.CheckID))
+	same(t, "child opened again", content(t, again), want)
+}
+
 // Entries of trimmed blocks that name a place let it go: something else lies
 // there soon.
 func TestCompactForgetsOldPlaces(t *testing.T) {
