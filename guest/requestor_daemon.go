@@ -50,13 +50,13 @@ func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 		return nil, ErrNothingToDo
 	}
 	slices.SortStableFunc(drives, func(a, b *Drive) int { return f.order(a) - f.order(b) })
-	if err := f.inTime(ctx, "FREEZE", m.system.OS.freezeLimit(), func(ctx context.Context) error { return f.freezeAll(ctx, drives) }); err != nil {
+	if err := f.inTime(ctx, "FREEZE", m.system.OS.answerLimit(DefaultTimeout), func(ctx context.Context) error { return f.freezeAll(ctx, drives) }); err != nil {
 		return nil, err
 	}
 	if err := f.keep(ctx, drives); err != nil {
 		return nil, err
 	}
-	return f.result, f.inTime(ctx, "THAW", m.system.OS.thawLimit(), f.answerThaw)
+	return f.result, f.inTime(ctx, "THAW", m.system.OS.answerLimit(daemonLimit), f.answerThaw)
 }
 
 func (f *fsFreeze) freezeAll(ctx context.Context, drives []*Drive) error {
@@ -87,25 +87,16 @@ func (os OS) oldDaemon() bool {
 	return ok && versionPart(strings.Split(version, "."), 0) > 0 && older(version, newDaemonLinux)
 }
 
-// The limits of a FreeBSD are not known: the host's alone counts.
-func (os OS) freezeLimit() time.Duration {
+// answerLimit is how long a request may take for which a Linux of today has the
+// limit. The limits of a FreeBSD are not known: the host's alone counts.
+func (os OS) answerLimit(today time.Duration) time.Duration {
 	switch {
 	case !os.IsLinux():
 		return 0
 	case os.oldDaemon():
 		return oldDaemonLimit
 	}
-	return DefaultTimeout
-}
-
-func (os OS) thawLimit() time.Duration {
-	switch {
-	case !os.IsLinux():
-		return 0
-	case os.oldDaemon():
-		return oldDaemonLimit
-	}
-	return daemonLimit
+	return today
 }
 
 // inTime has a request of the host answered within its limit; 0 is none.
