@@ -2,7 +2,6 @@ package vhd
 
 import (
 	"iter"
-	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/internal/virtdisk"
@@ -15,14 +14,8 @@ import (
 // such as a snapshot of one that has no parent, it may differ wherever either
 // has something. Any other store is disk.ErrUnsupported.
 func (im *Image) Diff(since disk.Store) (iter.Seq[disk.Extent], error) {
-	other, ok := since.(*Image)
-	if !ok {
-		return nil, during("Diff", disk.ErrUnsupported)
-	}
-	if changed, ok := virtdisk.Diff(im, other, (*Image).Parent); ok {
-		return slices.Values(changed), nil
-	}
-	return virtdisk.DiffOfExtents(im, other)
+	changed, err := virtdisk.Diff(im, since, (*Image).Parent)
+	return changed, during("Diff", err)
 }
 
 var _ disk.Differ = (*Image)(nil)

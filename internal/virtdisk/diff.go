@@ -15,10 +15,32 @@ type Layer interface {
 	Spans(off, n int64) iter.Seq[disk.Span]
 }
 
-// Diff returns what may differ between two images that are over one image, or of
+// Diff yields what may differ between an image and another store, which has to be
+// an image of its format: what those above the image that is below both hold
+// themselves, or, if there is none, what either has. Any other store is
+// disk.ErrUnsupported.
+func Diff[I interface {
+	Layer
+	disk.Store
+	disk.Extenter
+}](im I, since disk.Store, parent func(I) I) (iter.Seq[disk.Extent], error) {
+	other, ok := since.(I)
+	if !ok {
+		return nil, disk.ErrUnsupported
+	}
+	if changed, ok := diffOfLayers(im, other, parent); ok {
+		return slices.Values(changed), nil
+	}
+	return disk.Diff(struct {
+		disk.Store
+		disk.Extenter
+	}{im, im}, other)
+}
+
+// diffOfLayers returns what may differ between two images that are over one image, or of
 // which one is over the other: what those above that hold themselves. The cost
 // is that of looking at these. It reports whether there is such an image.
-func Diff[I Layer](im, since I, parent func(I) I) (changed []disk.Extent, ok bool) {
+func diffOfLayers[I Layer](im, since I, parent func(I) I) (changed []disk.Extent, ok bool) {
 	var none I
 	below := map[I]bool{}
 	for p := since; p != none; p = parent(p) {
@@ -72,16 +94,4 @@ func join(all []disk.Extent, end int64) []disk.Extent {
 		joined = append(joined, x)
 	}
 	return joined
-}
-
-// DiffOfExtents is what two images of which nothing is known differ in at most:
-// what either has.
-func DiffOfExtents(im interface {
-	disk.Store
-	disk.Extenter
-}, since disk.Store) (iter.Seq[disk.Extent], error) {
-	return disk.Diff(struct {
-		disk.Store
-		disk.Extenter
-	}{im, im}, since)
 }
