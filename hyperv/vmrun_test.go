@@ -245,3 +245,34 @@ func TestCopiesOfAnEarlierRun(t *testing.T) {
 		t.Errorf("the VHD of the deleted machine has %v, %v", names, err)
 	}
 }
+
+// Whoever asks for a machine just when its worker process or its guest has died,
+// before the host has had the time to notice, sees what is left: a node of a
+// cluster can let go of it at once.
+func TestAskedJustAfterADeath(t *testing.T) {
+	for _, f := range []struct {
+		point  sim.Point
+		victim string
+	}{
+		{"hyperv/save", "h1/vm"},
+		{"hyperv/save", "h1/vm/guest"},
+		{"guest/save", "h1/vm"},
+	} {
+		for seed := range uint64(20) {
+			l := newLab(t, sim.Seed(seed))
+			vm := l.running("vm", withLedger())
+			l.w.Inject(sim.Fault{Point: f.point, Outcome: sim.Outcome{Kill: f.victim}})
+			err := l.as("node", func(ctx context.Context) error {
+				if err := vm.Save(ctx); err == nil {
+					t.Errorf("%+v, seed %d: the save succeeds", f, seed)
+				}
+				return vm.Unregister(ctx)
+			})
+			if err != nil {
+				t.Errorf("%+v, seed %d: %v", f, seed, err)
+			}
+			l.advance(time.Minute)
+			l.settled("vm")
+		}
+	}
+}
