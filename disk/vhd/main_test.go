@@ -1,13 +1,9 @@
 package vhd_test
 
 import (
-	"os"
-	"runtime/debug"
 	"testing"
+
+	"github.com/shadowsim/shadowsim/internal/testmain"
 )
 
-// The tests make and drop many images: collecting them less often takes half the time.
-func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { testmain.CollectLess(m) }

@@ -14,9 +14,12 @@ import (
 
 	"github.com/shadowsim/shadowsim/disk"
 	"github.com/shadowsim/shadowsim/disk/vhd"
+	"github.com/shadowsim/shadowsim/internal/testmain"
 	"github.com/shadowsim/shadowsim/vss/requester"
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
+
+func TestMain(m *testing.M) { testmain.CollectLess(m) }
 
 var update = flag.Bool("update", false, "rewrite testdata")
 
