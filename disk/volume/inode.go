@@ -106,6 +106,7 @@ func (v *Volume) leave(dir inodeID, name string) {
 // its streams open.
 func (v *Volume) drop(id inodeID) {
 	n := v.files.get(id)
+	v.forget(id)
 	n.dir.all(func(x entry) bool {
 		v.drop(x.id)
 		return true

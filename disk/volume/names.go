@@ -235,6 +235,7 @@ func (v *Volume) rename(old, new []string) error {
 	}
 	rebill()
 	to.name = new[len(new)-1]
+	v.forget(from.id)
 	v.leave(from.dir, from.name)
 	v.enter(to.dir, entry{to.name, from.id})
 	n := v.own(from.id)

@@ -301,9 +301,12 @@ var forbidden = func() (t [256]bool) {
 // isDevice tells the names that mean a device in every directory, whatever
 // extension they have: "nul.txt" is NUL.
 func isDevice(name string) bool {
+	if strings.IndexByte("CPANLcpanl", name[0]) < 0 {
+		return false
+	}
 	stem, _, _ := strings.Cut(name, ".")
 	stem = strings.TrimRight(stem, " ")
-	if len(stem) < 3 || len(stem) > len("CONOUT$") || strings.IndexByte("CPANLcpanl", stem[0]) < 0 {
+	if len(stem) < 3 || len(stem) > len("CONOUT$") {
 		return false
 	}
 	switch stem = Fold(stem); stem {

@@ -41,6 +41,7 @@ type Volume struct {
 	capacity int64
 	epoch    epoch
 	files    table
+	trail    trail
 	used     int64
 	quotas   int                  // directories that have one
 	writers  map[inodeID]*writers // of files that are open for writing

@@ -42,28 +42,67 @@ func (v *Volume) walk(elems []string, follow bool) (place, error) {
 // is the path to go on with from the root, and not nil.
 func (v *Volume) step(elems []string, follow bool) (p place, rest []string, err error) {
 	p = place{dir: rootID, name: `\`, id: rootID}
-	for i, e := range elems {
-		d, last := v.files.get(p.id), i == len(elems)-1
+	known := v.trail.common(elems)
+	if known > 0 {
+		p = v.trail[known-1].place
+	}
+	d := v.files.get(p.id)
+	for i := known; i < len(elems); i++ {
+		e, last := elems[i], i == len(elems)-1
 		if d == nil || d.kind != isDir {
 			return place{}, nil, ErrPathNotFound
 		}
 		p = place{dir: p.id, name: e}
 		x, found := d.dir.get(e)
-		if !found {
+		if d = nil; !found {
 			continue // to fail, unless this is the end
 		}
 		p.name, p.id = x.name, x.id
-		n := v.files.get(x.id)
-		if n.kind != isLink || last && !follow {
+		d = v.files.get(x.id)
+		if d.kind != isLink {
+			v.trail = append(v.trail[:i], passed{e, p})
+			continue
+		}
+		if last && !follow {
 			continue
 		}
 		if last {
 			p.via = x.name
 		}
-		rest, err = redirect(n.target, elems[:i], elems[i+1:])
+		rest, err = redirect(d.target, elems[:i], elems[i+1:])
 		return p, rest, err
 	}
 	return p, nil, nil
+}
+
+// A trail is what the latest walk found on its way from the root, up to the first
+// link: the next one often goes the same way. What is removed or renamed cuts it off
+// there; whatever else is done to a volume leaves it true.
+type trail []passed
+
+// A passed is a place on a trail, and the name it was asked for by.
+type passed struct {
+	asked string
+	place
+}
+
+// common counts the first elements of a path that the trail knows.
+func (t trail) common(elems []string) int {
+	n := 0
+	for n < len(t) && n < len(elems) && t[n].asked == elems[n] {
+		n++
+	}
+	return n
+}
+
+// forget cuts the trail off at an inode that is to lose its name.
+func (v *Volume) forget(id inodeID) {
+	for i, x := range v.trail {
+		if x.id == id {
+			v.trail = v.trail[:i]
+			return
+		}
+	}
 }
 
 // redirect is the path behind a link: its target, and what followed the link.
