@@ -103,21 +103,20 @@ func (e *expansion) locate(source, root string) (string, error) {
 	} else if volume, below := cutVolume(source); len(volume) == 2 {
 		rest = volume[:1] + below
 	}
-	var elements []string
-	for element := range strings.SplitSeq(strings.ReplaceAll(rest, `\`, "/"), "/") {
-		switch element {
-		case "":
-		case ".", "..":
+	elements := make([]string, 0, 16) // enough for most, on the stack
+	for element := range strings.FieldsFuncSeq(rest, isSlash) {
+		if element == "." || element == ".." {
 			if _, err := e.descend(elements); err != nil {
 				return "", err
 			}
 			return "", fmt.Errorf("%w: %s goes through %s", ErrInvalidArg, source, element)
-		default:
-			elements = append(elements, element)
 		}
+		elements = append(elements, element)
 	}
 	return e.descend(elements)
 }
+
+func isSlash(r rune) bool { return r == '\\' || r == '/' }
 
 // descend enters one directory after another. Those that stand there as they are
 // spelled are passed at once.
@@ -171,7 +170,7 @@ func (e *expansion) enter(dir, element string) (string, error) {
 		}
 	}
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+		err = fs.ErrNotExist
 	}
 	return name, err
 }
@@ -187,7 +186,7 @@ func (e *expansion) spelling(dir, element string) (string, error) {
 			return path.Join(dir, entry.Name()), nil
 		}
 	}
-	return "", fmt.Errorf("%s: %w", path.Join(dir, element), fs.ErrNotExist)
+	return "", fs.ErrNotExist
 }
 
 // walk lists a directory and, if the set is recursive, those below it. The

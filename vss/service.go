@@ -185,23 +185,30 @@ func (s *Service) lookupVolume(name string) Volume {
 // begins with.
 func (s *Service) volumeOf(path string) Volume {
 	path = strings.ToLower(s.expand(path))
-	if !strings.HasSuffix(path, `\`) {
-		path += `\`
-	}
+	byGUID := strings.HasPrefix(path, `\\?\volume{`)
 	var best Volume
 	for _, v := range s.volumes {
-		if strings.HasPrefix(path, strings.ToLower(volumeGUIDPath(v))) {
+		if byGUID && beginsWith(path, strings.ToLower(volumeGUIDPath(v))) {
 			return v
 		}
-		if strings.HasPrefix(path, strings.ToLower(v.Name())) && (best == nil || len(v.Name()) > len(best.Name())) {
+		if beginsWith(path, strings.ToLower(v.Name())) && (best == nil || len(v.Name()) > len(best.Name())) {
 			best = v
 		}
 	}
 	return best
 }
 
+// beginsWith tells whether a path begins with a root, whose backslash at the end it
+// may lack.
+func beginsWith(path, root string) bool {
+	return strings.HasPrefix(path, root) || len(path) == len(root)-1 && root == path+`\`
+}
+
 // expand replaces %NAME% by the configured value; an unknown name stays.
 func (s *Service) expand(path string) string {
+	if !strings.Contains(path, "%") {
+		return path
+	}
 	var b strings.Builder
 	for {
 		head, rest, found := strings.Cut(path, "%")
