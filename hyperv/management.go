@@ -106,16 +106,17 @@ func (m hostManagement) vm(op string, id [16]byte) (*VM, error) {
 }
 
 func (vm *VM) describe() Machine {
-	parents := vm.parents()
+	disks := vm.config.VHDPaths()
+	parents := vm.parents(disks)
 	return Machine{
 		ID:            vm.ID(),
 		State:         vm.state,
 		Path:          vm.path,
 		Configuration: vm.config.clone(),
-		Facts:         vm.facts(parents),
+		Facts:         vm.facts(disks, parents),
 		Parents:       parents,
 		Checkpoints:   vm.checkpointPaths(),
-		Broken:        vm.broken(),
+		Broken:        vm.broken(disks),
 		LockedBy:      vm.LockedBy(),
 	}
 }

@@ -152,8 +152,8 @@ func (h *Host) readConfiguration(path string) (*Configuration, fileStamp, error)
 // broken is why nobody can work with the machine's configuration, or nil: the file
 // is no good any more, or what it calls a VHD file can be none on this host. The
 // file is read again only if somebody has changed it.
-func (vm *VM) broken() error {
-	for _, path := range vm.config.VHDPaths() {
+func (vm *VM) broken(disks []string) error {
+	for _, path := range disks {
 		if drive, rest, err := volume.Split(path); err != nil || drive == "" || rest == `\` {
 			return badConfiguration(errors.Join(fmt.Errorf("%q is not a file of the host", path), err))
 		}
@@ -181,14 +181,17 @@ func (h *Host) link(path string, id [16]byte) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if to, err := v.Readlink(rest); err == nil && volume.Equal(to, path) {
+	to, none := v.Readlink(rest)
+	if none == nil && volume.Equal(to, path) {
 		return false, nil
 	}
 	if err := v.MkdirAll(volume.Dir(rest)); err != nil {
 		return false, err
 	}
-	if err := h.removeStaleLink(id); err != nil {
-		return false, err
+	if none == nil {
+		if err := h.removeStaleLink(id); err != nil {
+			return false, err
+		}
 	}
 	if _, err := v.Lstat(rest); err == nil {
 		return false, &Error{Op: "Link", On: at, Err: volume.ErrAlreadyExists}
@@ -200,24 +203,37 @@ func (h *Host) link(path string, id [16]byte) (made bool, err error) {
 // gone, or is the machine's own configuration. One that leads to somebody else's
 // stays.
 func (h *Host) removeStaleLink(id [16]byte) error {
+	v, rest, err := h.linkOf(id)
+	if v == nil || err != nil {
+		return err
+	}
 	c, err := h.loadConfiguration(h.defaultConfig(id))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && c.ID == id {
-		return h.unlink(id)
+		return v.Remove(rest)
 	}
 	return nil
 }
 
 // unlink removes the link in the default location, if there is one.
 func (h *Host) unlink(id [16]byte) error {
-	v, rest, err := h.volumeOf(h.defaultConfig(id))
-	if err != nil {
+	v, rest, err := h.linkOf(id)
+	if v == nil || err != nil {
 		return err
 	}
-	info, err := v.Lstat(rest)
-	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return nil
-	}
 	return v.Remove(rest)
+}
+
+// linkOf is where the link in the default location stands; the volume is nil if
+// there is none.
+func (h *Host) linkOf(id [16]byte) (*hostVolume, string, error) {
+	v, rest, err := h.volumeOf(h.defaultConfig(id))
+	if err != nil {
+		return nil, "", err
+	}
+	if info, err := v.Lstat(rest); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return nil, "", nil
+	}
+	return v, rest, nil
 }
 
 // Delete removes a machine that is off and that no operation holds: its

@@ -156,12 +156,12 @@ func (vm *VM) worker() *sim.Actor {
 }
 
 // facts gathers what the decision about the machine's backup rests on.
-func (vm *VM) facts(parents []string) Facts {
+func (vm *VM) facts(disks, parents []string) Facts {
 	f := Facts{
 		State:            vm.state,
 		BackupOffered:    vm.config.BackupOffered,
 		SnapshotLocation: vm.config.SnapshotRoot,
-		DiskPaths:        append(vm.config.VHDPaths(), parents...),
+		DiskPaths:        append(disks[:len(disks):len(disks)], parents...),
 		Initiators:       vm.config.Initiators,
 		Folders:          vm.host.folders(),
 	}
@@ -178,7 +178,7 @@ func (vm *VM) facts(parents []string) Facts {
 
 // parents lists the files that the machine's differencing VHDs stand on, and the
 // disks of its checkpoints with theirs, each once.
-func (vm *VM) parents() []string {
+func (vm *VM) parents(disks []string) []string {
 	var out []string
 	add := func(paths []string) {
 		for _, p := range paths {
@@ -194,7 +194,7 @@ func (vm *VM) parents() []string {
 			}
 		}
 	} else {
-		for _, path := range vm.config.VHDPaths() {
+		for _, path := range disks {
 			add(parentsOf(vm.host.live, path))
 		}
 	}
@@ -246,7 +246,10 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 
 // Decide tells how the writer would back the machine up as things stand, and
 // why not by a snapshot inside the child (R4, R10).
-func (vm *VM) Decide() Decision { return vm.host.profile.Decide(vm.facts(vm.parents())) }
+func (vm *VM) Decide() Decision {
+	disks := vm.config.VHDPaths()
+	return vm.host.profile.Decide(vm.facts(disks, vm.parents(disks)))
+}
 
 // call runs fn in the machine's worker process, one operation at a time. A
 // machine that was deleted is [ErrNotFound].

@@ -124,40 +124,6 @@ func (w *Writer) PrepareBackup(ctx context.Context, ev *vss.PrepareBackupEvent) 
 // choose begins a session with the machines that the requester chose, or with
 // all of them where it works without components.
 func (w *Writer) choose(ctx context.Context, ev *vss.PrepareBackupEvent, s *writerSession) error {
-	if !ev.ComponentsSelected() {
-		machines, err := w.manage.Machines(ctx)
-		if err != nil {
-			return failure(writerCode(err, vss.ErrWriterErrorNonRetryable), WriterName, err)
-		}
-		for _, m := range machines {
-			if m.Broken != nil {
-				continue
-			}
-			if err := w.take(ctx, s, m); err != nil {
-				return err
-			}
-		}
-		return w.sort(ctx, s)
-	}
-	for _, c := range ev.Components().All() {
-		if c.Key().Name == initialStoreComponent {
-			continue
-		}
-		if err := w.takeComponent(ctx, s, c); err != nil {
-			_ = c.SetPrepareForBackupFailureMsg(err.Error())
-			return err
-		}
-	}
-	return w.sort(ctx, s)
-}
-
-// sort brings the machines of a session into the order of the policy, whatever the
-// order in which the requester chose them.
-func (w *Writer) sort(ctx context.Context, s *writerSession) error {
-	if w.host.profile.Policy.ByGUID {
-		slices.SortFunc(s.members, func(a, b *member) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-		return nil
-	}
 	machines, err := w.manage.Machines(ctx)
 	if err != nil {
 		return failure(writerCode(err, vss.ErrWriterErrorNonRetryable), WriterName, err)
@@ -165,24 +131,52 @@ func (w *Writer) sort(ctx context.Context, s *writerSession) error {
 	order := make(map[[16]byte]int, len(machines))
 	for i, m := range machines {
 		order[m.ID] = i
+		if ev.ComponentsSelected() || m.Broken != nil {
+			continue
+		}
+		if err := w.take(ctx, s, m); err != nil {
+			return err
+		}
 	}
-	slices.SortStableFunc(s.members, func(a, b *member) int { return cmp.Compare(order[a.ID], order[b.ID]) })
+	for _, c := range ev.Components().All() {
+		if !ev.ComponentsSelected() || c.Key().Name == initialStoreComponent {
+			continue
+		}
+		if err := w.takeComponent(ctx, s, c, machines, order); err != nil {
+			_ = c.SetPrepareForBackupFailureMsg(err.Error())
+			return err
+		}
+	}
+	w.sort(s, order)
 	return nil
 }
 
-func (w *Writer) takeComponent(ctx context.Context, s *writerSession, c *vss.WriterComponent) error {
+// sort brings the machines of a session into the order of the policy, whatever the
+// order in which the requester chose them.
+func (w *Writer) sort(s *writerSession, order map[[16]byte]int) {
+	slices.SortStableFunc(s.members, func(a, b *member) int {
+		if w.host.profile.Policy.ByGUID {
+			return bytes.Compare(a.ID[:], b.ID[:])
+		}
+		return cmp.Compare(order[a.ID], order[b.ID])
+	})
+}
+
+// takeComponent takes the machine of a component, which is one of those listed, at
+// the place that order says.
+func (w *Writer) takeComponent(ctx context.Context, s *writerSession, c *vss.WriterComponent, machines []Machine, order map[[16]byte]int) error {
 	id, err := guid.Parse(c.Key().Name)
 	if err != nil {
 		return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
 	}
-	m, err := w.manage.Machine(ctx, id)
-	if err == nil && m.Broken != nil {
-		err = m.Broken
+	i, ok := order[id]
+	if !ok {
+		return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, notRegistered("Machine", id))
 	}
-	if err != nil {
+	if err := machines[i].Broken; err != nil {
 		return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
 	}
-	return w.take(ctx, s, m)
+	return w.take(ctx, s, machines[i])
 }
 
 // take locks a machine for the session.
