@@ -27,7 +27,7 @@ type Writer struct {
 	host     *Host
 	manage   Management
 	sessions map[[16]byte]*writerSession
-	told     map[[16]byte]Method // by machine: what its caption said last
+	told     map[[16]byte]Method // by machine: what the captions of the last Identify said; never changed
 }
 
 var (
@@ -43,7 +43,7 @@ var (
 // NewWriter makes a writer for the machines of a management, with the volumes
 // and the undo stack of a host.
 func NewWriter(h *Host, m Management) *Writer {
-	return &Writer{host: h, manage: m, sessions: make(map[[16]byte]*writerSession), told: make(map[[16]byte]Method)}
+	return &Writer{host: h, manage: m, sessions: make(map[[16]byte]*writerSession)}
 }
 
 func (w *Writer) config(a *sim.Actor) vss.WriterConfig {
@@ -59,6 +59,7 @@ func (w *Writer) config(a *sim.Actor) vss.WriterConfig {
 // A writerSession is what the writer remembers of one backup.
 type writerSession struct {
 	id      [16]byte
+	told    map[[16]byte]Method // what captions said before it began; see [Writer.PrepareBackup]
 	members []*member
 	turn    sim.Mutex // Abort may come while an earlier handler is still at work
 }
@@ -87,10 +88,12 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 	if err != nil {
 		return err
 	}
+	told := make(map[[16]byte]Method, len(machines))
 	for _, m := range machines {
 		err := m.Broken
 		if err == nil {
-			err = md.AddComponent(w.component(m))
+			told[m.ID] = w.host.profile.Decide(m.Facts).Method
+			err = md.AddComponent(w.component(m, told[m.ID]))
 		}
 		if err != nil {
 			sim.Emit(ctx, "hyperv/left-out", "", sim.S("vm", m.Name()), sim.S("because", err.Error()))
@@ -102,13 +105,21 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 	if err := md.AddComponent(w.storeComponent()); err != nil {
 		return err
 	}
-	return w.checkSize(ev)
+	if err := w.checkSize(ev); err != nil {
+		return err
+	}
+	w.told = told
+	return nil
 }
 
 // PrepareBackup takes the chosen machines for the backup. If one is held by
 // another operation or is gone, all are given back.
+//
+// From here on the session knows what captions told. Identify does not say for which
+// session it describes the machines, so this is what they said in the last one before,
+// whoever asked for it. What other requesters are told from here on is theirs.
 func (w *Writer) PrepareBackup(ctx context.Context, ev *vss.PrepareBackupEvent) error {
-	s := &writerSession{id: ev.SessionID()}
+	s := &writerSession{id: ev.SessionID(), told: w.told}
 	s.turn.Name = "the handlers of a backup session"
 	w.sessions[s.id] = s
 	return w.inTurn(ctx, s, func() error {

@@ -12,13 +12,11 @@ import (
 
 // component describes a machine: its name is the GUID, its caption tells the
 // method that would be used now.
-func (w *Writer) component(m Machine) vss.ComponentInfo {
-	d := w.host.profile.Decide(m.Facts)
-	w.told[m.ID] = d.Method
+func (w *Writer) component(m Machine, method Method) vss.ComponentInfo {
 	c := vss.ComponentInfo{
 		ComponentKey: vss.ComponentKey{Name: guid.Upper(m.ID)},
 		Type:         vss.ComponentFileGroup,
-		Caption:      d.Method.Caption(m.Name()),
+		Caption:      method.Caption(m.Name()),
 		Selectable:   true,
 	}
 	f := filesOf(m.Path, m.ID)

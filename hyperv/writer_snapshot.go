@@ -48,8 +48,8 @@ func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *wr
 		}
 		m.Machine, m.prior = now, now.State
 		m.decision = w.host.profile.Decide(now.Facts)
-		w.noteDecision(ctx, m)
-		if err := w.compareMethod(m); err != nil {
+		w.noteDecision(ctx, s, m)
+		if err := w.compareMethod(s, m); err != nil {
 			return err
 		}
 		w.noteExcluded(ctx, m)
@@ -84,7 +84,7 @@ func (w *Writer) atRest(ctx context.Context, id [16]byte) (Machine, error) {
 
 // noteDecision puts the method and each reason into the trace, every reason with
 // the requirement that it comes from.
-func (w *Writer) noteDecision(ctx context.Context, m *member) {
+func (w *Writer) noteDecision(ctx context.Context, s *writerSession, m *member) {
 	vm := sim.S("vm", m.Name())
 	sim.Emit(ctx, "hyperv/decide", "R4", vm, sim.S("method", m.decision.Method.String()), sim.S("reasons", reasonsText(m.decision)))
 	for _, r := range m.decision.Reasons {
@@ -93,14 +93,14 @@ func (w *Writer) noteDecision(ctx context.Context, m *member) {
 	for _, n := range m.decision.Notes {
 		sim.Emit(ctx, "hyperv/note", n.Code.Rule(), vm, sim.S("code", string(n.Code)), sim.S("detail", n.Detail))
 	}
-	if told, ok := w.told[m.ID]; ok && told != m.decision.Method {
+	if told, ok := s.told[m.ID]; ok && told != m.decision.Method {
 		sim.Emit(ctx, "hyperv/method-changed", "", vm, sim.S("told", told.String()), sim.S("now", m.decision.Method.String()))
 	}
 }
 
 // compareMethod deals with a machine whose caption told another method.
-func (w *Writer) compareMethod(m *member) error {
-	told, ok := w.told[m.ID]
+func (w *Writer) compareMethod(s *writerSession, m *member) error {
+	told, ok := s.told[m.ID]
 	if !ok || told == m.decision.Method {
 		return nil
 	}
