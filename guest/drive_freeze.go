@@ -14,6 +14,10 @@ const PointFreeze sim.Point = "guest/fsfreeze"
 // for the run of the machine: on=h1/web01/guest
 const PointThaw sim.Point = "guest/fsthaw"
 
+// PointHotBackup is where the daemon of a Linux may not answer whether the guest can be
+// backed up while it runs, asked for the run of the machine: on=h1/web01/guest
+const PointHotBackup sim.Point = "guest/hot-backup"
+
 // Freeze keeps writes to the drive waiting until [Drive.Thaw], however long that
 // is: FIFREEZE, as an administrator's "fsfreeze --freeze" sends it. A drive that
 // is frozen already is [ErrFrozen], the kernel's EBUSY. A file system that the

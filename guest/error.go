@@ -53,6 +53,7 @@ const (
 	ErrNotFrozen                      // the file system is not frozen
 	ErrNotFreezable                   // the file system is none that can be frozen
 	ErrNoHotBackup                    // the operating system cannot be backed up while it runs
+	ErrDetection                      // the volumes were not detected in time; also ErrTimeout
 	reasonCount
 )
 
@@ -79,6 +80,7 @@ var reasonText = [reasonCount]string{
 	ErrNotFrozen:    "not frozen",
 	ErrNotFreezable: "the file system cannot be frozen",
 	ErrNoHotBackup:  "the operating system cannot be backed up while it runs",
+	ErrDetection:    "the volumes were not detected in time",
 }
 
 // Error prints the reason in words.
@@ -89,13 +91,16 @@ func (r Reason) Error() string {
 	return fmt.Sprintf("reason %d", uint8(r))
 }
 
-// Is matches the standard library's errors of the same meaning.
+// Is matches the standard library's errors of the same meaning, and [ErrTimeout] for
+// the time-out of a detection.
 func (r Reason) Is(target error) bool {
 	switch r {
 	case ErrNoShadow, ErrNoVolume:
 		return target == fs.ErrNotExist
 	case ErrShadowExists:
 		return target == fs.ErrExist
+	case ErrDetection:
+		return target == ErrTimeout
 	}
 	return false
 }

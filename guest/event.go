@@ -9,6 +9,7 @@ const (
 	eventSetContext     = 2  // SetContext failed
 	eventSetBackupState = 3  // SetBackupState failed
 	eventDetection      = 4  // which disks the host does not see could not be told
+	eventNoOriginal     = 5  // a shadow copy is of no volume that the guest knows
 	eventNoneArrived    = 6  // none of the shadow copies is there
 	eventSomeArrived    = 7  // not all of the shadow copies are there
 	eventHotBackup      = 22 // the operating system cannot be backed up while it runs

@@ -21,6 +21,8 @@ func FaultPoints() []sim.FaultPoint {
 			Outcomes: []sim.Outcome{fails, hangs, dies}},
 		{Point: PointDetect, Doc: "a Windows guest cannot tell which disks the host does not see", Outcomes: []sim.Outcome{fails}},
 		{Point: PointDiskNumber, Doc: "a Windows guest cannot tell on which disk a volume lies", Outcomes: []sim.Outcome{fails}},
+		{Point: PointOriginalVolume, Doc: "a Windows guest does not find the volume that a shadow copy is of", Outcomes: []sim.Outcome{fails}},
+		{Point: PointHotBackup, Doc: "a Linux guest's daemon does not answer whether the guest can be backed up", Outcomes: []sim.Outcome{fails, hangs}},
 		{Point: PointFreeze, Doc: "a Linux guest's file system cannot be frozen", Outcomes: []sim.Outcome{fails, hangs}},
 		{Point: PointThaw, Doc: "a Linux guest's daemon does not thaw, or too late", Outcomes: []sim.Outcome{fails, hangs}},
 		{Point: PointBoot, Doc: "the guest does not boot", Outcomes: []sim.Outcome{fails}},

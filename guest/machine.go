@@ -72,6 +72,9 @@ type Config struct {
 	// [ErrBusy], because what it needs is still being started.
 	BusyAfterBoot time.Duration
 
+	// Detection bounds how long the backup service of a Windows may look for volumes.
+	Detection Detection
+
 	// NewRequestor makes the machine's backup service instead of the one that
 	// comes with its operating system.
 	NewRequestor func(m *Machine) Requestor

@@ -119,13 +119,8 @@ func (m *Machine) newRequestor() Requestor {
 // DefaultRequestor makes the backup service that belongs to a machine's operating
 // system, or nil if there is none for it. A [Config.NewRequestor] may wrap it.
 func DefaultRequestor(m *Machine) Requestor {
-	switch {
-	case m.service != nil:
+	if m.service != nil {
 		return newWindowsRequestor(m)
-	case m.system.OS.IsLinux():
-		return newDaemon(m, "hypervvssd")
-	case m.system.OS.IsFreeBSD():
-		return newDaemon(m, "hv_vss_daemon")
 	}
-	return nil
+	return NewDaemon(m, DaemonOptions{})
 }

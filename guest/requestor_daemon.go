@@ -16,14 +16,37 @@ import (
 // systems, has the disks kept and thaws. There are no writers and nothing is
 // recovered, so its copies are consistent for the file systems alone
 // (hv_vss_daemon), and for programs that are a [Quiescer] in a FreeBSD.
-type daemon struct{ runner sessionRunner }
+type daemon struct {
+	runner  sessionRunner
+	options DaemonOptions
+}
 
-func newDaemon(m *Machine, name string) *daemon {
-	return &daemon{sessionRunner{machine: m, name: name}}
+// DaemonOptions is how a daemon differs from the one that comes with the system.
+type DaemonOptions struct {
+	// Logs has the daemon write to a log on the root file system when all file systems
+	// are frozen, which a daemon must not do: it waits for its own thaw then, until the
+	// limit of the request is over (hv_vss_daemon.c).
+	Logs bool
+}
+
+// NewDaemon makes the backup service of a Linux or a FreeBSD; for other operating
+// systems it is nil. [Config.NewRequestor] may give it to a machine.
+func NewDaemon(m *Machine, o DaemonOptions) Requestor {
+	switch {
+	case m.system.OS.IsLinux():
+		return newDaemon(m, "hypervvssd", o)
+	case m.system.OS.IsFreeBSD():
+		return newDaemon(m, "hv_vss_daemon", o)
+	}
+	return nil
+}
+
+func newDaemon(m *Machine, name string, o DaemonOptions) *daemon {
+	return &daemon{sessionRunner{machine: m, name: name}, o}
 }
 
 func (d *daemon) Snapshot(ctx context.Context, o SnapshotOptions) (*Snapshot, error) {
-	return d.runner.run(ctx, o, &fsFreeze{machine: d.runner.machine, result: &Snapshot{}})
+	return d.runner.run(ctx, o, &fsFreeze{machine: d.runner.machine, logs: d.options.Logs, result: &Snapshot{}})
 }
 
 func (d *daemon) Abort(ctx context.Context) error { return d.runner.abort(ctx) }
@@ -37,6 +60,7 @@ type fsFreeze struct {
 	machine *Machine
 	frozen  []*Drive // asked to freeze, those that were frozen already as well
 	quiet   []*app   // told to be
+	logs    bool     // see DaemonOptions
 	result  *Snapshot
 }
 
@@ -48,6 +72,12 @@ func (f *fsFreeze) run(ctx context.Context) (*Snapshot, error) {
 	drives := m.backupDrives()
 	if len(drives) == 0 {
 		return nil, ErrNothingToDo
+	}
+	if m.system.OS.asksDaemon() {
+		err := f.inTime(ctx, "HOT_BACKUP", m.system.OS.answerLimit(daemonLimit), func(ctx context.Context) error { return sim.AtOn(ctx, PointHotBackup, m.path) })
+		if err != nil {
+			return nil, err
+		}
 	}
 	slices.SortStableFunc(drives, func(a, b *Drive) int { return f.order(a) - f.order(b) })
 	if err := f.inTime(ctx, "FREEZE", m.system.OS.answerLimit(DefaultTimeout), func(ctx context.Context) error { return f.freezeAll(ctx, drives) }); err != nil {
@@ -68,7 +98,22 @@ func (f *fsFreeze) freezeAll(ctx context.Context, drives []*Drive) error {
 			return err
 		}
 	}
-	return nil
+	return f.log(ctx)
+}
+
+// log writes a line to the log. What is in it is not modelled: the block has what it
+// had before.
+func (f *fsFreeze) log(ctx context.Context) error {
+	if !f.logs {
+		return nil
+	}
+	root := f.machine.boot.Open(ctx)
+	block := make([]byte, 512)
+	if _, err := root.ReadAt(block, 0); err != nil {
+		return err
+	}
+	_, err := root.WriteAt(block, 0)
+	return err
 }
 
 // How long the driver of a Linux waits for its daemon before it tells the host that
@@ -79,13 +124,20 @@ const (
 	daemonLimit    = 30 * time.Second
 	oldDaemonLimit = 10 * time.Second
 	newDaemonLinux = "4.10"
+
+	// Since then the driver asks its daemon whether the guest can be backed up while it
+	// runs; before, it answers by itself that it can.
+	askedDaemonLinux = "4.9"
 )
 
-// oldDaemon tells a Linux whose version is known to be old.
-func (os OS) oldDaemon() bool {
-	version, ok := strings.CutPrefix(string(os), string(Linux)+" ")
-	return ok && versionPart(strings.Split(version, "."), 0) > 0 && older(version, newDaemonLinux)
+// linuxBefore tells a Linux whose version is known to be older than another.
+func (os OS) linuxBefore(version string) bool {
+	own, ok := strings.CutPrefix(string(os), string(Linux)+" ")
+	return ok && versionPart(strings.Split(own, "."), 0) > 0 && older(own, version)
 }
+
+// asksDaemon tells whether the question for a hot backup reaches the daemon.
+func (os OS) asksDaemon() bool { return os.IsLinux() && !os.linuxBefore(askedDaemonLinux) }
 
 // answerLimit is how long a request may take for which a Linux of today has the
 // limit. The limits of a FreeBSD are not known: the host's alone counts.
@@ -93,7 +145,7 @@ func (os OS) answerLimit(today time.Duration) time.Duration {
 	switch {
 	case !os.IsLinux():
 		return 0
-	case os.oldDaemon():
+	case os.linuxBefore(newDaemonLinux):
 		return oldDaemonLimit
 	}
 	return today

@@ -55,6 +55,12 @@ func (b *rig) overlay(kind guest.FileSystemKind) {
 		write(64<<10+48, "\x00\x80\x00\x00\x00\x10\x00\x00")   // blocks of 32 KiB, fragments of 4
 		write(64<<10+1080, "\x00\x04\x00\x00\x00\x00\x00\x00") // 1024 fragments
 		write(64<<10+1372, "\x19\x01\x54\x19")
+	case guest.ISO9660:
+		write(16*2048, "\x01CD001\x01")
+		write(16*2048+80, "\x00\x01\x00\x00\x00\x00\x01\x00") // 256 blocks, in either order of bytes
+		write(16*2048+128, "\x00\x08\x08\x00")
+	case guest.UnknownFileSystem:
+		write(0, "hsqs") // SquashFS
 	case guest.LinuxSwap:
 		write(4096-10, "SWAPSPACE2")
 		write(1028, "\xFF\x03\x00\x00") // the last page is 1023
@@ -70,7 +76,7 @@ func TestLinuxFileSystems(t *testing.T) {
 	for i, k := range kinds {
 		b.addVolume(uint32(i+2), k)
 	}
-	overlaid := []guest.FileSystemKind{guest.XFS, guest.Btrfs, guest.LinuxSwap}
+	overlaid := []guest.FileSystemKind{guest.XFS, guest.Btrfs, guest.LinuxSwap, guest.ISO9660, guest.UnknownFileSystem}
 	for i, k := range overlaid {
 		b.addVolume(uint32(len(kinds)+i+2), guest.NoFileSystem)
 		b.overlay(k)
@@ -97,7 +103,7 @@ func TestLinuxFileSystems(t *testing.T) {
 	if got := volumesOf(tr, "guest/fsfreeze"); !slices.Equal(got, name(1, 2, 6, 7, 0)) {
 		t.Errorf("frozen: %q", got)
 	}
-	if got := volumesOf(tr, "guest/fsfreeze-skip"); !slices.Equal(got, name(3, 4, 5, 8)) {
+	if got := volumesOf(tr, "guest/fsfreeze-skip"); !slices.Equal(got, name(3, 4, 5, 8, 9, 10)) {
 		t.Errorf("skipped: %q", got)
 	}
 	if got := volumesOf(tr, "guest/fsthaw"); !slices.Equal(got, name(1, 2, 6, 7, 0)) {
@@ -214,4 +220,107 @@ func TestLinuxRequestsAreAnsweredInTime(t *testing.T) {
 			b.settled(m)
 		}
 	}
+}
+
+// Before anything is frozen the driver of a Linux asks its daemon whether the guest can
+// be backed up while it runs, and waits for it as for all but a freeze. A driver before
+// 4.9 answers by itself, whatever the daemon is at.
+func TestLinuxAsksForAHotBackup(t *testing.T) {
+	for _, tt := range []struct {
+		os    guest.OS
+		limit time.Duration // 0: the daemon is not asked
+	}{
+		{"Linux 4.18", 30 * time.Second},
+		{guest.Linux, 30 * time.Second},
+		{"Linux 4.10", 30 * time.Second},
+		{"Linux 4.9.3", 10 * time.Second},
+		{"Linux 4.8", 0},
+		{"Linux 2.6.32", 0},
+	} {
+		for _, plan := range []string{"hang", "err=0x8007001F", "delay=9s", "delay=11s"} {
+			b := linuxRigOf(t, tt.os, sim.Plan("guest/hot-backup on=*guest "+plan))
+			m := b.boot()
+			start := b.world.Now()
+			_, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{Timeout: time.Hour})
+			took := b.world.Now() - start
+			switch {
+			case tt.limit == 0, plan == "delay=9s", plan == "delay=11s" && tt.limit > 11*time.Second:
+				b.must(err)
+				continue
+			case plan == "err=0x8007001F":
+				if err == nil {
+					t.Errorf("%s: %s: no error", tt.os, plan)
+				}
+			default:
+				wantReason(t, err, guest.ErrTimeout)
+				if took != tt.limit {
+					t.Errorf("%s: %s: given up after %v, want %v", tt.os, plan, took, tt.limit)
+				}
+			}
+			if frozen := volumesOf(b.world.Trace(), "guest/fsfreeze"); frozen != nil {
+				t.Errorf("%s: %s: frozen: %q", tt.os, plan, frozen)
+			}
+			b.settled(m)
+			b.world.Heal()
+			b.snapshot(m)
+		}
+	}
+}
+
+// A daemon that logs to a file system that it has frozen waits for itself until the
+// freeze takes too long. Then everything is thawed, and a
+// daemon that does not log makes the next backup.
+func TestLinuxDaemonThatLogsWhileFrozen(t *testing.T) {
+	for os, limit := range map[guest.OS]time.Duration{"Linux 4.18": 15 * time.Minute, "Linux 2.6.32": 10 * time.Second} {
+		b := linuxRigOf(t, os)
+		logs := true
+		b.NewRequestor = func(m *guest.Machine) guest.Requestor { return guest.NewDaemon(m, guest.DaemonOptions{Logs: logs}) }
+		m := b.boot()
+		start := b.world.Now()
+		_, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{Timeout: time.Hour})
+		wantReason(t, err, guest.ErrTimeout)
+		if took := b.world.Now() - start; took != limit {
+			t.Errorf("%s: given up after %v, want %v", os, took, limit)
+		}
+		if thawed := volumesOf(b.world.Trace(), "guest/fsthaw"); len(thawed) != 3 {
+			t.Errorf("%s: thawed: %q", os, thawed)
+		}
+		b.settled(m)
+		m.PowerOff()
+		logs = false
+		b.snapshot(b.boot())
+	}
+}
+
+// Where the root is nothing that can be frozen a daemon may log.
+func TestLinuxDaemonThatLogsElsewhere(t *testing.T) {
+	b := newEmptyRig(t)
+	b.addDisk(1, guest.NTFS)
+	b.addDisk(2, guest.Ext4)
+	b.install(&guest.System{OS: "Linux 4.18", ComputerName: "web01", Services: guest.IntegrationServices(guest.Linux, "3.1")})
+	b.NewRequestor = func(m *guest.Machine) guest.Requestor { return guest.NewDaemon(m, guest.DaemonOptions{Logs: true}) }
+	m := b.boot()
+	s := b.snapshot(m)
+	if len(s.Copies) != 2 {
+		t.Errorf("%d copies", len(s.Copies))
+	}
+	b.must(b.requestor(m).Release(t.Context(), s))
+	b.settled(m)
+}
+
+// A daemon that does not run, or dies while it is at work, is a failure.
+func TestLinuxWithoutItsDaemon(t *testing.T) {
+	b := linuxRig(t)
+	m := b.boot()
+	b.must(m.StopService(t.Context(), string(guest.BackupService)))
+	_, err := m.Requestor()
+	wantReason(t, err, guest.ErrNotRunning)
+
+	b = linuxRig(t, sim.Plan("guest/hot-backup on=*guest kill=."))
+	m = b.boot()
+	_, err = b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
+	wantReason(t, err, guest.ErrNotRunning)
+	b.settled(m)
+	b.world.Heal()
+	b.snapshot(m)
 }

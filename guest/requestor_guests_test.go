@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,16 +57,7 @@ func TestBackupStatus(t *testing.T) {
 // 64 volumes that a shadow copy set may have.
 func TestManyVolumes(t *testing.T) {
 	for _, n := range []int{40, 64, 64 + 1} {
-		b := newEmptyRig(t)
-		d := guest.NewDisk(disk.NewMemory(int64(n+4) << 20))
-		spec := guest.DiskSpec{Scheme: guest.GPT, GUID: guid.MustParse("11111111-2222-4333-8444-555555555555")}
-		for i := range n {
-			spec.Partitions = append(spec.Partitions, guest.PartitionSpec{Size: 1 << 20, FileSystem: guest.FileSystem{Kind: guest.NTFS, Serial: uint64(i + 1)}})
-		}
-		b.must(guest.Format(d, spec))
-		b.Disks = guest.Disks(d)
-		b.install(&guest.System{OS: guest.WindowsServer2008, ComputerName: "MANY",
-			Services: guest.IntegrationServices(guest.WindowsServer2008, "6.0.6001.18016")})
+		b := manyRig(t, n)
 		m := b.boot()
 		s, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
 		if n > 64 {
@@ -83,6 +75,62 @@ func TestManyVolumes(t *testing.T) {
 		if len(s.Copies) != n || len(names) != n || !names["C:"] || !names["Z:"] || !names[fmt.Sprintf("disk 0 partition %d", n)] {
 			t.Errorf("%d volumes: copies of %v", n, names)
 		}
+	}
+}
+
+// manyRig has a disk with that many volumes.
+func manyRig(t testing.TB, n int) *rig {
+	b := newEmptyRig(t)
+	d := guest.NewDisk(disk.NewMemory(int64(n+4) << 20))
+	spec := guest.DiskSpec{Scheme: guest.GPT, GUID: guid.MustParse("11111111-2222-4333-8444-555555555555")}
+	for i := range n {
+		spec.Partitions = append(spec.Partitions, guest.PartitionSpec{Size: 1 << 20, FileSystem: guest.FileSystem{Kind: guest.NTFS, Serial: uint64(i + 1)}})
+	}
+	b.must(guest.Format(d, spec))
+	b.Disks = guest.Disks(d)
+	b.install(&guest.System{OS: guest.WindowsServer2008, ComputerName: "MANY",
+		Services: guest.IntegrationServices(guest.WindowsServer2008, "6.0.6001.18016")})
+	return b
+}
+
+// Looking at the volumes takes its time for each. Where that is more than the limit
+// the backup fails at the limit, with an event in the guest's log, and says at which
+// volume it was; with a limit that is long enough it succeeds.
+func TestDetectionOfManyVolumes(t *testing.T) {
+	const n = 40
+	for _, tt := range []struct {
+		each, limit time.Duration
+		volume      string // at which the time was over
+	}{
+		{each: 2 * time.Second, limit: time.Minute, volume: "disk0.31"},
+		{each: 2 * time.Second, limit: 61 * time.Second, volume: "disk0.31"},
+		{each: 2 * time.Second, limit: n*2*time.Second - 1, volume: "disk0.40"},
+		{each: 2 * time.Second, limit: n * 2 * time.Second},
+		{each: 2 * time.Second},
+		{limit: time.Second},
+	} {
+		b := manyRig(t, n)
+		b.Detection = guest.Detection{PerVolume: tt.each, Limit: tt.limit}
+		m := b.boot()
+		began := b.world.Now()
+		s, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
+		took := b.world.Now() - began
+		if tt.volume == "" {
+			b.must(err)
+			if len(s.Copies) != n || took < n*tt.each {
+				t.Errorf("%+v: %d copies after %v", tt, len(s.Copies), took)
+			}
+			continue
+		}
+		wantReason(t, err, guest.ErrDetection)
+		wantReason(t, err, guest.ErrTimeout)
+		if !strings.Contains(err.Error(), tt.volume+":") || took < tt.limit || took > tt.limit+time.Second {
+			t.Errorf("%+v: after %v: %v", tt, took, err)
+		}
+		if logged := b.world.Trace().Select("guest/event"); len(logged) != 1 || logged[0].Get("id") != "4" {
+			t.Errorf("%+v: event log %v", tt, logged)
+		}
+		b.settled(m)
 	}
 }
 
@@ -178,13 +226,18 @@ func TestReFSByOperatingSystem(t *testing.T) {
 // an event of its own in the guest's log.
 func TestEventsOfDisks(t *testing.T) {
 	for plan, id := range map[string]string{
-		"guest/detect on=*/vmicvss err=0x8007001F": "4",
-		"guest/disk-number on=*/D: err=0x8007001F": "24",
+		"guest/detect on=*/vmicvss err=0x8007001F":     "4",
+		"guest/disk-number on=*/D: err=0x8007001F":     "24",
+		"guest/original-volume on=*/D: err=0x8007001F": "5",
 	} {
 		b := newRig(t, sim.Plan(plan))
 		m := b.boot()
-		if _, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{}); err == nil {
+		_, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
+		if err == nil {
 			t.Errorf("%s: no error", plan)
+		}
+		if id == "5" {
+			wantReason(t, err, guest.ErrNoVolume)
 		}
 		if logged := b.world.Trace().Select("guest/event"); len(logged) != 1 || logged[0].Get("id") != id {
 			t.Errorf("%s: event log %v", plan, logged)

@@ -16,10 +16,11 @@ const (
 	PointAnswer   sim.Point = "guest/answer"
 	PointSnapshot sim.Point = "guest/snapshot"
 
-	// In a Windows: when it is to tell which disks the host does not see, and on which
-	// disk a volume lies, asked for the volume.
-	PointDetect     sim.Point = "guest/detect"
-	PointDiskNumber sim.Point = "guest/disk-number"
+	// In a Windows: when it is to tell which disks the host does not see, and, asked
+	// for the volume, on which disk a volume lies and which one a shadow copy is of.
+	PointDetect         sim.Point = "guest/detect"
+	PointDiskNumber     sim.Point = "guest/disk-number"
+	PointOriginalVolume sim.Point = "guest/original-volume"
 )
 
 // A sessionRunner carries out the backups of a requestor, one at a time, in

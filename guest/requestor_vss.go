@@ -136,6 +136,9 @@ func (b *windowsBackup) addVolumes(ctx context.Context) (err error) {
 	if err := sim.At(ctx, PointDetect); err != nil {
 		return b.event(eventDetection, err)
 	}
+	if err := m.config.Detection.detect(ctx, m.drives); err != nil {
+		return b.event(eventDetection, err)
+	}
 	for i, d := range m.config.Disks {
 		if d.Kind != VirtualHardDisk {
 			m.actor.Emit("guest/skip", d.Kind.rule(), sim.N("disk", i), sim.S("kind", d.Kind.String()))
@@ -189,17 +192,17 @@ func (b *windowsBackup) checkWriters(ctx context.Context) error {
 	return nil
 }
 
-// checkCopies fails if a shadow copy is gone already, such as one whose diff area
-// is full.
-func (b *windowsBackup) checkCopies(context.Context) error {
+// checkCopies fails if the volume of a shadow copy is not to be found, or if a copy
+// is gone already, such as one whose diff area is full.
+func (b *windowsBackup) checkCopies(ctx context.Context) error {
 	var missing []error
 	for _, c := range b.result.Copies {
-		d, err := b.machine.Drive(c.Volume)
-		if err == nil && d.find(c.ID) < 0 {
-			err = d.fail("Snapshot", shadowError("Kept", c.ID, ErrNoShadow))
-		}
+		d, err := b.original(ctx, c)
 		if err != nil {
-			missing = append(missing, err)
+			return b.event(eventNoOriginal, err)
+		}
+		if d.find(c.ID) < 0 {
+			missing = append(missing, d.fail("Snapshot", shadowError("Kept", c.ID, ErrNoShadow)))
 		}
 	}
 	switch len(missing) {
@@ -209,6 +212,18 @@ func (b *windowsBackup) checkCopies(context.Context) error {
 		return b.event(eventNoneArrived, errors.Join(missing...))
 	}
 	return b.event(eventSomeArrived, errors.Join(missing...))
+}
+
+// original finds the volume that a shadow copy is of.
+func (b *windowsBackup) original(ctx context.Context, c Copy) (*Drive, error) {
+	d, err := b.machine.Drive(c.Volume)
+	if err != nil {
+		return nil, err
+	}
+	if err := sim.AtOn(ctx, PointOriginalVolume, d.path); err != nil {
+		return nil, shadowError("Original", c.ID, fmt.Errorf("%w: %w", ErrNoVolume, err))
+	}
+	return d, nil
 }
 
 // finish releases the requester's object, which sends BackupShutdown. A writer

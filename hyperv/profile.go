@@ -1,6 +1,10 @@
 package hyperv
 
-import "time"
+import (
+	"time"
+
+	"github.com/shadowsim/shadowsim/guest"
+)
 
 // A Profile is a version of Windows Server as far as backup goes. The zero value
 // is W2008.
@@ -20,6 +24,8 @@ type Profile struct {
 	// BusyAfterBoot is how long after a boot the backup services of guests are not up
 	// yet, so that a backup fails and can be tried again.
 	BusyAfterBoot time.Duration
+	// Detection is how long the backup services of guests look for volumes.
+	Detection guest.Detection
 	// Policy settles what the document leaves open.
 	Policy Policy
 }

@@ -289,6 +289,7 @@ func (vm *VM) guestConfig() guest.Config {
 		OldestService:  vm.host.profile.OldestService,
 		CurrentService: vm.host.profile.CurrentService,
 		BusyAfterBoot:  vm.host.profile.BusyAfterBoot,
+		Detection:      vm.host.profile.Detection,
 	}
 	for _, d := range vm.disks {
 		c.Disks = append(c.Disks, guest.Attachment{Disk: d.Disk, Kind: d.kind})
