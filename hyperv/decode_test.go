@@ -13,6 +13,7 @@ import (
 var sampleState = &deviceState{
 	Machine: [16]byte{1, 2, 3}, Memory: 4 << 20, Platform: platform{"Vendor <1>", "6.0"},
 	Disks: []diskIdentity{{Slot{IDE, 0, 1}, [16]byte{4}}, {Slot{SCSI, 3, 63}, [16]byte{5}}},
+	PassedThrough: []passedDisk{{Slot{SCSI, 1, 2}, [32]byte{6, 31: 7}}},
 }
 
 var sampleNote = &note{Machine: [16]byte{1, 2, 3}, Name: `<&">`, Method: MethodSavedState, Prior: StatePaused, Path: `D:\VMs\a&b.xml`}
@@ -61,7 +62,7 @@ func TestMalformedDeviceStates(t *testing.T) {
 		{`version="1"`, `version="2"`}, {`version="1"`, ``}, {"saved_state", "state"}, {`machine="`, `machine="x`}, {`machine`, `other`},
 		{`memory="4194304"`, `memory="-1"`}, {`memory="4194304"`, `memory="1125899906842625"`}, {`memory="4194304"`, ``},
 		{`bus="IDE"`, `bus="SATA"`}, {`bus="IDE"`, ``}, {`controller="3"`, `controller="65"`}, {`controller="3"`, `controller="a"`},
-		{`drive="63"`, `drive="-1"`}, {`drive="63"`, ``}, {`id="04`, `id="0g`}, {`</saved_state>`, ``},
+		{`drive="63"`, `drive="-1"`}, {`drive="63"`, ``}, {`id="04`, `id="0g`}, {`drive="2"`, `drive="65"`}, {`sha256="06`, `sha256="0g`}, {`sha256="06`, `sha256="`}, {`sha256`, `md5`}, {`</saved_state>`, ``},
 	} {
 		text := strings.ReplaceAll(string(file), edit[0], edit[1])
 		if text == string(file) {

@@ -20,6 +20,8 @@ type deviceState struct {
 	Memory   int64 // bytes of the memory image
 	Platform platform
 	Disks    []diskIdentity
+
+	PassedThrough []passedDisk
 }
 
 // A platform is what a saved machine has to find again on the host where it goes
@@ -72,11 +74,12 @@ func (s *deviceState) encode() ([]byte, error) {
 	}
 	for _, d := range s.Disks {
 		e := xmlite.NewElement("disk")
-		e.SetAttr("bus", d.Slot.Bus.String())
-		e.SetAttr("controller", strconv.Itoa(d.Slot.Controller))
-		e.SetAttr("drive", strconv.Itoa(d.Slot.Drive))
+		d.Slot.encode(e)
 		e.SetAttr("id", guid.Upper(d.ID))
 		root.Children = append(root.Children, e)
+	}
+	for _, d := range s.PassedThrough {
+		root.Children = append(root.Children, d.encode())
 	}
 	w := &xmlite.Writer{Indent: "  "}
 	(&xmlite.Document{Root: root}).Write(w)
@@ -102,6 +105,14 @@ func decodeDeviceState(file []byte) (*deviceState, error) {
 	s.Platform.Processor, _ = r.Attr("processor")
 	s.Platform.Windows, _ = r.Attr("windows")
 	for _, e := range r.Elements() {
+		if e.Name == passedElement {
+			d, err := decodePassedDisk(e)
+			if err != nil {
+				return nil, err
+			}
+			s.PassedThrough = append(s.PassedThrough, d)
+			continue
+		}
 		d, err := decodeDiskIdentity(e)
 		if err != nil {
 			return nil, err
@@ -112,25 +123,34 @@ func decodeDeviceState(file []byte) (*deviceState, error) {
 }
 
 func decodeDiskIdentity(e *xmlite.Node) (d diskIdentity, err error) {
+	if d.Slot, err = decodeSlot(e); err == nil {
+		d.ID, err = guidAttr(e, "id")
+	}
+	return d, err
+}
+
+func (s Slot) encode(e *xmlite.Node) {
+	e.SetAttr("bus", s.Bus.String())
+	e.SetAttr("controller", strconv.Itoa(s.Controller))
+	e.SetAttr("drive", strconv.Itoa(s.Drive))
+}
+
+func decodeSlot(e *xmlite.Node) (s Slot, err error) {
 	bus, _ := e.Attr("bus")
 	switch bus {
 	case "IDE":
 	case "SCSI":
-		d.Slot.Bus = SCSI
+		s.Bus = SCSI
 	default:
-		return d, fmt.Errorf("%q is no bus", bus)
+		return s, fmt.Errorf("%q is no bus", bus)
 	}
 	controller, err := numberAttr(e, "controller", maxDrive)
 	if err != nil {
-		return d, err
+		return s, err
 	}
 	drive, err := numberAttr(e, "drive", maxDrive)
-	if err != nil {
-		return d, err
-	}
-	d.Slot.Controller, d.Slot.Drive = int(controller), int(drive)
-	d.ID, err = guidAttr(e, "id")
-	return d, err
+	s.Controller, s.Drive = int(controller), int(drive)
+	return s, err
 }
 
 func guidAttr(n *xmlite.Node, name string) ([16]byte, error) {

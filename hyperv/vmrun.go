@@ -114,6 +114,9 @@ func (vm *VM) savedMemory() (*disk.Memory, error) {
 	if !same {
 		return nil, fmt.Errorf("%w: the machine was saved with other disks", ErrFailed)
 	}
+	for _, d := range vm.newerThan(s) {
+		vm.emit("vm/newer-disk", "R39", sim.S("slot", d.Slot.String()), sim.S("disk", d.Path))
+	}
 	return memory.Fork(), nil
 }
 
@@ -155,7 +158,7 @@ func (vm *VM) save(ctx context.Context, from State) error {
 	if err != nil {
 		return err
 	}
-	s := &deviceState{Machine: vm.ID(), Memory: memory.Size(), Platform: vm.host.platform, Disks: vm.diskIdentities()}
+	s := &deviceState{Machine: vm.ID(), Memory: memory.Size(), Platform: vm.host.platform, Disks: vm.diskIdentities(), PassedThrough: vm.passedDisks()}
 	if err := vm.host.writeSavedState(vm.files(), s, memory); err != nil {
 		err = errors.Join(err, vm.goOn(ctx, from, memory))
 		vm.reserve()

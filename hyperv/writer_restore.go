@@ -169,6 +169,7 @@ func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent
 	if n.saved() && m.State != StateSaved {
 		sim.Emit(ctx, "hyperv/no-saved-state", "", sim.S("vm", m.Name()), sim.S("expected", filesOf(m.Path, id).stateFolder()))
 	}
+	w.noteNewerDisks(ctx, m)
 	if err := w.reconcile(ctx, m, n, c); err != nil {
 		return err
 	}
