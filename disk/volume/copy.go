@@ -10,6 +10,8 @@ import (
 // CopyFS copies everything in src below the directory dir of dst, which is made
 // when it is missing: directories, files and symbolic links, with what is known
 // of times and attributes; a file without a write permission becomes read-only.
+// Security descriptors are left behind, as a copy by hand does: what was copied
+// inherits from the folder that it is in.
 // Files that exist in dst are not overwritten, they are [fs.ErrExist], also where
 // names of src differ in case alone. Bytes that are in memory on both sides are
 // passed on by reference, and holes are not copied, see [File.WriteTo].

@@ -57,8 +57,10 @@
 //
 // Opening for reading always works and sees the file as it is at that instant;
 // Windows asks both sides for a sharing mode. An open file that is only read
-// hinders neither removal nor renaming. There are no hard links, security
-// descriptors and short names; streams have methods of their own and no paths,
+// hinders neither removal nor renaming. A security descriptor is kept, and goes
+// along with shadow copies, and nobody is kept out by it: whoever opens files on
+// somebody's behalf has to ask ([Info.Security]). There are no hard links and short
+// names; streams have methods of their own and no paths,
 // so "file:stream" is [ErrInvalidName]. Links may lead to files and directories
 // alike, whichever they were made for.
 package volume

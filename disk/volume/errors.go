@@ -30,6 +30,7 @@ const (
 	ErrFileTooLarge     Code = 223  // more than 256 TiB, or more than ReadFile reads
 	ErrDirectory        Code = 267  // a file where a directory was meant
 	ErrNoSuchDevice     Code = 433  // the shadow copy is deleted, or was never made
+	ErrInvalidSecurity  Code = 1338 // no security descriptor
 	ErrCantResolveName  Code = 1921 // symbolic links that lead in a circle
 	ErrNotReparsePoint  Code = 4390 // a file or directory where a symbolic link was meant
 )
@@ -73,6 +74,8 @@ func (c Code) meaning() (name string, is error) {
 		return "ERROR_DIRECTORY", nil
 	case ErrNoSuchDevice:
 		return "ERROR_NO_SUCH_DEVICE", fs.ErrNotExist
+	case ErrInvalidSecurity:
+		return "ERROR_INVALID_SECURITY_DESCR", fs.ErrInvalid
 	case ErrCantResolveName:
 		return "ERROR_CANT_RESOLVE_FILENAME", nil
 	case ErrNotReparsePoint:

@@ -75,6 +75,7 @@ type Info struct {
 	allocated int64
 	created   ticks
 	modified  ticks
+	security  *string
 }
 
 // Name is the name in its directory, in the case it was given there; of a link

@@ -17,18 +17,19 @@ const (
 type inode struct {
 	epoch    epoch
 	kind     kind
+	linkDir  bool       // of a link: it was made for a directory
 	attrs    Attributes // those that can be set
 	parent   inodeID
 	name     string
 	created  ticks
 	modified ticks
+	security *string // its own security descriptor, or nil; never changed in place
 
 	dir   dirTree // of a directory
 	quota int64   // of a directory: what may be allocated below it; 0 is no quota
 	below int64   // of one with a quota: what is
 
-	target  string // of a link, in Windows form
-	linkDir bool   // of a link: it was made for a directory
+	target string // of a link, in Windows form
 
 	// The bytes of a file. Under another epoch than dataEpoch they are shared
 	// with a shadow copy, and are forked before they are written.
@@ -141,7 +142,7 @@ func (v *Volume) describe(id inodeID, name string) Info {
 	n := v.files.get(id)
 	i := Info{
 		name: name, volume: v.id, id: id, attrs: n.attributes(),
-		allocated: n.allocated, created: n.created, modified: n.modified,
+		allocated: n.allocated, created: n.created, modified: n.modified, security: n.security,
 	}
 	if n.kind == isFile {
 		i.size = n.data.Size()

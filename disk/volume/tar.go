@@ -16,11 +16,12 @@ import (
 const (
 	paxCreated    = "LIBARCHIVE.creationtime" // seconds since 1970, with a fraction
 	paxAttributes = "MSWINDOWS.fileattr"      // a decimal number
+	paxSecurity   = "MSWINDOWS.sd"            // SDDL
 )
 
 // WriteTar writes everything in src, a shadow copy perhaps, as a tar archive:
 // directories, files and symbolic links, with their times and, where src knows
-// them, creation times and attributes. [ReadTar] puts all of it back; any other
+// them, creation times, attributes and security descriptors. [ReadTar] puts all of it back; any other
 // tar reads it, too. Files are written whole, holes as zeros: tar of the Go
 // library knows no others.
 func WriteTar(w io.Writer, src fs.FS) error {
@@ -86,6 +87,9 @@ func writeHeader(tw *tar.Writer, name string, info fs.FileInfo, target string) e
 			paxAttributes: strconv.FormatUint(uint64(i.attrs), 10),
 			paxCreated:    strconv.FormatInt(created.Unix(), 10) + "." + strconv.Itoa(1e9 + created.Nanosecond())[1:],
 		}
+		if sddl := i.Security(); sddl != "" {
+			h.PAXRecords[paxSecurity] = sddl
+		}
 	}
 	return tw.WriteHeader(h)
 }
@@ -114,7 +118,7 @@ func ReadTar(dst Files, dir string, r io.Reader) error {
 		}
 	}
 	for _, d := range x.dirs {
-		if err := keep(dst, d.name, d.info); err != nil {
+		if err := x.keep(d.name, d.info); err != nil {
 			return err
 		}
 	}
@@ -201,7 +205,16 @@ func (x *untar) create(to string, r io.Reader, info fs.FileInfo) error {
 	if err := errors.Join(err, w.Close()); err != nil {
 		return err
 	}
-	return keep(x.dst, to, info)
+	return x.keep(to, info)
+}
+
+// keep gives what was made the metadata of its entry.
+func (x *untar) keep(to string, info fs.FileInfo) error {
+	err := keep(x.dst, to, info)
+	if sddl := info.(*Info).Security(); sddl != "" {
+		err = errors.Join(err, setSecurity(x.dst, to, sddl))
+	}
+	return err
 }
 
 // infoOf is what a header says about a file.
@@ -215,6 +228,9 @@ func infoOf(h *tar.Header) fs.FileInfo {
 	}
 	if a, err := strconv.ParseUint(h.PAXRecords[paxAttributes], 10, 32); err == nil {
 		i.attrs = Attributes(a) & (settable | Directory)
+	}
+	if sddl := h.PAXRecords[paxSecurity]; sddl != "" {
+		i.security = &sddl
 	}
 	whole, part, _ := strings.Cut(h.PAXRecords[paxCreated], ".")
 	if sec, err := strconv.ParseInt(whole, 10, 64); err == nil {

@@ -57,6 +57,8 @@ type family struct {
 	epoch epoch    // given out most recently
 	inode inodeID  // the same
 	elems []string // room for the path of the present call
+
+	security *string // set most recently: files that stand together have the same
 }
 
 // A writers says who has a file open for writing.
