@@ -40,6 +40,7 @@ const (
 	ErrResourceNotFound        Code = 5007
 	ErrObjectAlreadyExists     Code = 5010
 	ErrGroupNotFound           Code = 5013
+	ErrResourceOnline          Code = 5019 // it has to be offline
 	ErrInvalidState            Code = 5023 // the resource's state does not allow it
 	ErrResourceFailed          Code = 5038
 	ErrNodeNotFound            Code = 5042
@@ -61,6 +62,7 @@ var codeNames = map[Code]string{
 	ErrResourceNotFound:        "ERROR_RESOURCE_NOT_FOUND",
 	ErrObjectAlreadyExists:     "ERROR_OBJECT_ALREADY_EXISTS",
 	ErrGroupNotFound:           "ERROR_GROUP_NOT_FOUND",
+	ErrResourceOnline:          "ERROR_RESOURCE_ONLINE",
 	ErrInvalidState:            "ERROR_INVALID_STATE",
 	ErrResourceFailed:          "ERROR_RESOURCE_FAILED",
 	ErrNodeNotFound:            "ERROR_CLUSTER_NODE_NOT_FOUND",
