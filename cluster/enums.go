@@ -114,6 +114,15 @@ func (d Detection) String() string { return [...]string{"poll", "notify", "off"}
 // Never is the value 0xFFFFFFFF, in milliseconds, of a period that never ends.
 const Never = 0xFFFFFFFF * time.Millisecond
 
+// OfType is the same value of a poll interval: that of the resource's type.
+const OfType = 0xFFFFFFFF * time.Millisecond
+
+// The poll intervals of a type that is no [Poller].
+const (
+	defaultLooksAlive = 5 * time.Second
+	defaultIsAlive    = 60 * time.Second
+)
+
 // NodesMinusOne is the value 0xFFFFFFFF of FailoverThreshold: as many failovers as
 // there are other nodes.
 const NodesMinusOne = 0xFFFFFFFF
@@ -121,8 +130,8 @@ const NodesMinusOne = 0xFFFFFFFF
 // ResourceProperties are the common properties of a resource that its health
 // depends on.
 type ResourceProperties struct {
-	LooksAlivePollInterval time.Duration // of the cheap check; [Never]: none
-	IsAlivePollInterval    time.Duration // of the thorough check; [Never]: none
+	LooksAlivePollInterval time.Duration // of the cheap check, or [OfType]
+	IsAlivePollInterval    time.Duration // of the thorough check, or [OfType]
 	PendingTimeout         time.Duration // limit for coming online and going offline
 	RestartAction          RestartAction
 	RestartThreshold       uint32        // restarts on one node within RestartPeriod
@@ -134,8 +143,8 @@ type ResourceProperties struct {
 // DefaultResourceProperties are the values a new resource has.
 func DefaultResourceProperties() ResourceProperties {
 	return ResourceProperties{
-		LooksAlivePollInterval: 5 * time.Second,
-		IsAlivePollInterval:    60 * time.Second,
+		LooksAlivePollInterval: defaultLooksAlive,
+		IsAlivePollInterval:    defaultIsAlive,
 		PendingTimeout:         180 * time.Second,
 		RestartAction:          RestartNotify,
 		RestartThreshold:       3,

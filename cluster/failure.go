@@ -11,7 +11,7 @@ import (
 type Reaction uint8
 
 const (
-	StayFailed  Reaction = iota + 1 // and try again after RetryPeriodOnFailure
+	StayFailed  Reaction = iota + 1 // and, if it may be restarted, try again after RetryPeriodOnFailure
 	RestartHere                     // on the same node
 	FailGroup                       // the group fails over, if it may
 )
@@ -44,7 +44,7 @@ func (r *Resource) watch() {
 	}
 	n.actor.Background("monitor of "+r.name, func(ctx context.Context) error {
 		now := sim.Now(ctx)
-		looks, is := pollAt(now, r.props.LooksAlivePollInterval), pollAt(now, r.props.IsAlivePollInterval)
+		looks, is := now+r.looksAliveEvery(), now+r.isAliveEvery()
 		for {
 			next := min(looks, is)
 			if err := sim.Sleep(ctx, next-sim.Now(ctx)); err != nil || r.run != run {
@@ -52,13 +52,13 @@ func (r *Resource) watch() {
 			}
 			var err error
 			if looks == next {
-				looks = pollAt(next, r.props.LooksAlivePollInterval)
+				looks = next + r.looksAliveEvery()
 				if r.kind.LooksAlive(ctx, n) != nil {
 					is = next // at once
 				}
 			}
 			if is == next {
-				is = pollAt(next, r.props.IsAlivePollInterval)
+				is = next + r.isAliveEvery()
 				err = r.kind.IsAlive(ctx, n)
 			}
 			if err != nil && r.run == run && !sim.Dead(ctx) {
@@ -69,12 +69,33 @@ func (r *Resource) watch() {
 	})
 }
 
-// pollAt is when the next poll is due; one that never happens is far away.
-func pollAt(now, interval time.Duration) time.Duration {
-	if interval >= Never {
-		return 1 << 62
+func (r *Resource) looksAliveEvery() time.Duration {
+	every := r.props.LooksAlivePollInterval
+	if every >= OfType {
+		every, _ = pollsOf(r.kind)
 	}
-	return now + interval
+	return every
+}
+
+func (r *Resource) isAliveEvery() time.Duration {
+	every := r.props.IsAlivePollInterval
+	if every >= OfType {
+		_, every = pollsOf(r.kind)
+	}
+	return every
+}
+
+// pollsOf is how often resources of a type are polled that do not say it.
+func pollsOf(t ResourceType) (looks, is time.Duration) {
+	looks, is = defaultLooksAlive, defaultIsAlive
+	p, ok := t.(Poller)
+	if !ok {
+		return looks, is
+	}
+	if l, i := p.PollIntervals(); l > 0 && i > 0 {
+		looks, is = l, i
+	}
+	return looks, is
 }
 
 // report hands a failure over to the cluster service of the owner.
@@ -172,11 +193,11 @@ func (g *Group) failOver(ctx context.Context, r *Resource, cause error) error {
 }
 
 // giveUp leaves the resource failed until an administrator, or the retry, brings
-// it online.
+// it online. There is no retry of one that is not to be restarted.
 func (r *Resource) giveUp(cause error) {
 	g := r.group
 	g.emit("cluster/event", "", sim.N("id", eventGroupFailed), sim.S("resource", r.name), sim.S("because", cause.Error()))
-	if r.props.RetryPeriodOnFailure >= Never || r.retrying {
+	if r.props.RestartAction == DontRestart || r.props.RetryPeriodOnFailure >= Never || r.retrying {
 		return
 	}
 	r.retrying = true
@@ -197,7 +218,7 @@ func (r *Resource) giveUp(cause error) {
 		if failed, err := r.bringOnline(ctx); err != nil {
 			return failed.react(ctx, err)
 		}
-		return g.bringUp(ctx)
+		return g.bringUpRest(ctx)
 	})
 }
 

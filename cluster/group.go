@@ -256,6 +256,21 @@ func (g *Group) bringUp(ctx context.Context) error {
 	return nil
 }
 
+// bringUpRest brings online what is to be online and waits for nothing that is not:
+// what has failed has a retry of its own, or none.
+func (g *Group) bringUpRest(ctx context.Context) error {
+	for _, r := range g.bottomUp() {
+		waits := slices.ContainsFunc(r.dependsOn, func(d *Resource) bool { return d.state != ResourceOnline })
+		if !r.want || waits || r.state == ResourceFailed {
+			continue
+		}
+		if failed, err := r.bringOnline(ctx); err != nil {
+			return failed.react(ctx, err)
+		}
+	}
+	return nil
+}
+
 // takeDown takes everything offline, dependents first. The caller has the group
 // locked.
 func (g *Group) takeDown(ctx context.Context) error {

@@ -22,6 +22,12 @@ type ResourceType interface {
 	IsAlive(ctx context.Context, n *Node) error
 }
 
+// A Poller is a [ResourceType] with intervals of its own for resources that are
+// polled as their type says ([OfType]), both more than zero.
+type Poller interface {
+	PollIntervals() (looksAlive, isAlive time.Duration)
+}
+
 // A Resource is something that the cluster keeps online.
 type Resource struct {
 	group     *Group

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,10 +122,11 @@ func TestR62_TheClusterSeesAFailure(t *testing.T) {
 			target, err := l.backup("h1")
 			l.must(err)
 			n := l.now()
-			_ = l.restore("h1", target)
+			_ = l.restore("h1", target) // it may fail with what the cluster does meanwhile
 			l.advance(time.Minute)
-			if !strings.Contains(l.story(n), "event 1069") {
-				t.Errorf("the restore is not seen\n%s", l.story(n))
+			seen := slices.DeleteFunc(l.events("cluster/event", "id=1069"), func(e sim.Event) bool { return e.Seq <= uint64(n) })
+			if len(seen) == 0 || seen[0].Rule != "R62" || seen[0].Get("resource") != "Virtual Machine db" || !strings.Contains(seen[0].Get("because"), "the machine is ") {
+				t.Errorf("of the restore the cluster sees %v\n%s", seen, l.story(n))
 			}
 		})
 	}
@@ -305,4 +307,70 @@ func TestPollsGoOn(t *testing.T) {
 	if p.looks != looks || p.is != is {
 		t.Errorf("offline it was polled on: %d and %d", p.looks, p.is)
 	}
+}
+
+// ofType has intervals of its own.
+type ofType struct{ polled }
+
+func (*ofType) PollIntervals() (looks, is time.Duration) { return time.Second, 20 * time.Second }
+
+// 0xFFFFFFFF stands for the interval of the resource's type.
+func TestPollsAsTheTypeSays(t *testing.T) {
+	l := newLab(t, labConfig{})
+	g, err := l.c.AddGroup("web", "h1", nil)
+	l.must(err)
+	p := cluster.DefaultResourceProperties()
+	p.LooksAlivePollInterval, p.IsAlivePollInterval = cluster.OfType, cluster.OfType
+	plain, own := &polled{}, &ofType{}
+	for name, kind := range map[string]cluster.ResourceType{"plain": plain, "own": own} {
+		_, err := g.AddResource(cluster.ResourceConfig{Name: name, Type: kind, Properties: &p})
+		l.must(err)
+	}
+	l.must(g.Online(l.ctx()))
+	l.advance(10*time.Minute + 500*time.Millisecond)
+	if plain.looks != 120 || plain.is != 10 || own.looks != 600 || own.is != 30 {
+		t.Errorf("%d and %d polls, and %d and %d by the type's own intervals", plain.looks, plain.is, own.looks, own.is)
+	}
+}
+
+// A save that is over before the next poll is not seen by a cluster that polls.
+func TestSaveBetweenTwoPolls(t *testing.T) {
+	l := newLab(t, labConfig{})
+	vm := l.vm("db", saved, func(c *cluster.VMConfig) {
+		p := cluster.DefaultResourceProperties()
+		p.LooksAlivePollInterval, p.IsAlivePollInterval = time.Hour, time.Hour
+		c.Properties = &p
+	})
+	n := l.now()
+	_, err := l.backup("h1")
+	l.must(err)
+	if l.count("vm/state", "vm=db", "to=saved") != 1 || l.count("cluster/unaware", "vm=db") == 0 {
+		t.Fatalf("it was not saved behind the cluster's back\n%s", l.story(n))
+	}
+	l.advance(3 * time.Hour)
+	if seen := l.count("cluster/event") + l.count("cluster/restart") + l.count("cluster/failover"); seen != 0 {
+		t.Errorf("the cluster has seen it\n%s", l.story(n))
+	}
+	l.wantAt(vm, "h1")
+	l.clean()
+}
+
+// A machine that is found saved again and again is restarted as often as its
+// threshold says, and only then fails over.
+func TestRestartsComeBeforeTheFailover(t *testing.T) {
+	l := newLab(t, labConfig{config: cluster.Config{Detection: cluster.Notify}})
+	vm := l.vm("db", inside, threshold(3))
+	for i := range 4 {
+		if restarts, failovers := l.count("cluster/restart", "resource=Virtual Machine db"), l.count("cluster/failover"); restarts != i || failovers != 0 {
+			t.Fatalf("after %d: %d restarts, %d failovers\n%s", i, restarts, failovers, l.story(0))
+		}
+		l.wantAt(vm, "h1")
+		l.must(l.host("h1").VM("db").Save(l.ctx()))
+		l.advance(time.Minute)
+	}
+	if restarts, failovers := l.count("cluster/restart"), l.count("cluster/failover", "to=h2"); restarts != 3 || failovers != 1 {
+		t.Errorf("%d restarts, %d failovers\n%s", restarts, failovers, l.story(0))
+	}
+	l.wantAt(vm, "h2")
+	l.clean()
 }
