@@ -234,13 +234,10 @@ func (h *Host) mergeFile(child, parent string) error {
 		return fmt.Errorf("%s: %s: %w", child, parent, vhd.ErrParentID)
 	}
 	for s := range image.Spans(0, image.Size()) {
-		switch s.Origin {
-		case disk.Own:
-			err = disk.Copy(disk.Section(into.Image, s.Off, s.Len), disk.Section(image, s.Off, s.Len))
-		case disk.Zero:
-			err = into.Discard(s.Off, s.Len)
+		if s.Origin != disk.Own {
+			continue
 		}
-		if err != nil {
+		if err := disk.Copy(disk.Section(into.Image, s.Off, s.Len), disk.Section(image, s.Off, s.Len)); err != nil {
 			return err
 		}
 	}

@@ -129,6 +129,22 @@ func TestDeleteCheckpoints(t *testing.T) {
 			if len(list) != 2-k {
 				t.Fatalf("%v: %+v", order, list)
 			}
+			there := func(names ...string) [16]byte { // the first of them that is left, or none
+				for _, n := range names {
+					if !slices.Contains(order[:k+1], n) {
+						return ids[n]
+					}
+				}
+				return [16]byte{}
+			}
+			for _, c := range list {
+				if c.Name != "one" && c.Parent != there("one") {
+					t.Errorf("%v, without %s: %s stands on %x", order, name, c.Name, c.Parent)
+				}
+			}
+			if c := vm.Configuration(); c.ParentCheckpoint != there("right", "one") {
+				t.Errorf("%v, without %s the machine stands on %x", order, name, c.ParentCheckpoint)
+			}
 			l.must(vm.Start(l.ctx()))
 			for off, want := range map[int64]byte{0: 'n', '1' * 512: '1', 'r' * 512: 'r', 'l' * 512: 0, 'x' * 512: 0} {
 				if b := l.reads(vm, 2*mib+off); b != want {
@@ -280,6 +296,31 @@ func TestPendingMerge(t *testing.T) {
 		}
 		l.must(vm.TurnOff(l.ctx()))
 	}
+}
+
+// Only disks of checkpoints are merged and deleted: not the differencing disk that an
+// administrator has made of another, nor a disk that no machine has any more.
+func TestDeleteCheckpointLeavesOtherDisksAlone(t *testing.T) {
+	l := newLab(t)
+	base := l.machine("template").Configuration().VHDPaths()[0]
+	l.must(l.h.VM("template").Unregister(l.ctx()))
+	const own = `D:\VMs\own.vhd`
+	before := l.bytes(base)
+	vm := l.running("db", withDisk(hyperv.DiskConfig{Path: own, Parent: base}), also("data.vhd", guest.NTFS))
+	one := l.checkpoint(vm, "one")
+	l.must(vm.TurnOff(l.ctx()))
+	c := vm.Configuration()
+	c.Drives = slices.DeleteFunc(c.Drives, func(d hyperv.Drive) bool { return strings.Contains(d.Path, "data") })
+	l.must(vm.Configure(l.ctx(), c))
+	l.must(vm.DeleteCheckpoint(l.ctx(), one))
+	l.advance(time.Minute)
+	if !slices.Contains(vm.Configuration().VHDPaths(), own) || !slices.Equal(before, l.bytes(base)) {
+		t.Errorf("the disks are %q; the template is as it was: %v", vm.Configuration().VHDPaths(), slices.Equal(before, l.bytes(base)))
+	}
+	if !l.exists(`D:\VMs\db\data.vhd`) {
+		t.Error("a disk that is no checkpoint's is deleted")
+	}
+	l.must(vm.Start(l.ctx()))
 }
 
 // contains tells whether a checkpoint's disk shows what was written before it.
