@@ -12,7 +12,7 @@ import (
 
 var sampleState = &deviceState{
 	Machine: [16]byte{1, 2, 3}, Memory: 4 << 20, Platform: platform{"Vendor <1>", "6.0"},
-	Disks: []diskIdentity{{Slot{IDE, 0, 1}, [16]byte{4}}, {Slot{SCSI, 3, 63}, [16]byte{5}}},
+	Disks:         []diskIdentity{{Slot{IDE, 0, 1}, [16]byte{4}}, {Slot{SCSI, 3, 63}, [16]byte{5}}},
 	PassedThrough: []passedDisk{{Slot{SCSI, 1, 2}, [32]byte{6, 31: 7}}},
 }
 

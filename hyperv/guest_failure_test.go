@@ -57,7 +57,9 @@ func TestGuestEventsFailTheBackup(t *testing.T) {
 // overflow changes more of some volumes than their diff areas hold, once the guest has
 // taken its shadow copies.
 func overflow(ctx context.Context, l *lab, vm *hyperv.VM, volumes []string) error {
-	for len(l.events(func(e sim.Event) bool { return e.Kind == "vss/backup-complete" && strings.HasPrefix(e.Actor, "h1/db/guest") })) == 0 {
+	for len(l.events(func(e sim.Event) bool {
+		return e.Kind == "vss/backup-complete" && strings.HasPrefix(e.Actor, "h1/db/guest")
+	})) == 0 {
 		if err := sim.Sleep(ctx, time.Second); err != nil {
 			return err
 		}
