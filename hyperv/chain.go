@@ -243,6 +243,9 @@ func linkIn(at place, path string) (vhd.Link, bool) {
 		return vhd.Link{}, false
 	}
 	var head [vhd.FooterSize]byte
+	if _, err := v.ReadFileAt(rest, head[:vhd.TypeSize], 0); err != nil || vhd.TypeIn(head[:vhd.TypeSize]) != vhd.Differencing {
+		return vhd.Link{}, false
+	}
 	if _, err := v.ReadFileAt(rest, head[:], 0); err != nil {
 		return vhd.Link{}, false
 	}

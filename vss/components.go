@@ -2,8 +2,9 @@ package vss
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/shadowsim/shadowsim/internal/names"
 )
 
 // A ComponentKey names a component of a writer: its logical path, empty at the
@@ -50,7 +51,7 @@ func trimPath(path string) string { return strings.Trim(path, `\`) }
 
 // fold maps the strings that Windows holds for equal to one: upper case, letter
 // by letter.
-func fold(s string) string { return strings.Map(foldRune, s) }
+func fold(s string) string { return names.Fold(s) }
 
 // sameFolded is fold(a) == fold(b), which most often shows without folding either.
 func sameFolded(a, b string) bool {
@@ -59,24 +60,11 @@ func sameFolded(a, b string) bool {
 		if x >= utf8.RuneSelf || y >= utf8.RuneSelf {
 			return fold(a[i:]) == fold(b[i:])
 		}
-		if x != y && foldRune(rune(x)) != foldRune(rune(y)) {
+		if x != y && names.FoldRune(rune(x)) != names.FoldRune(rune(y)) {
 			return false
 		}
 	}
 	return len(a) == len(b)
-}
-
-func foldRune(r rune) rune {
-	if r <= unicode.MaxASCII {
-		if r >= 'a' && r <= 'z' {
-			r -= 'a' - 'A'
-		}
-		return r
-	}
-	if u := unicode.ToUpper(r); u > unicode.MaxASCII {
-		return u
-	}
-	return r // no letter beyond ASCII is equal to one of it
 }
 
 // An index finds the members of a slice by key. It is kept by the methods that

@@ -84,6 +84,22 @@ func TestFooterChecksum(t *testing.T) {
 	same(t, "last sector", f.b[40<<20:], b[:])
 }
 
+func TestTypeIn(t *testing.T) {
+	for _, want := range []vhd.Type{vhd.Fixed, vhd.Dynamic, vhd.Differencing} {
+		b := vhd.Footer{Type: want}.Bytes()
+		if got := vhd.TypeIn(b[:vhd.TypeSize]); got != want {
+			t.Errorf("%v reads as %v", want, got)
+		}
+		if got := vhd.TypeIn(b[:vhd.TypeSize-1]); got != 0 {
+			t.Errorf("a part of %v reads as %v", want, got)
+		}
+		b[0] ^= 1
+		if got := vhd.TypeIn(b[:]); got != 0 {
+			t.Errorf("%v without its cookie reads as %v", want, got)
+		}
+	}
+}
+
 func TestFooterRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var b [512]byte

@@ -200,6 +200,18 @@ func checkSize(size uint64, off int64) error {
 	return nil
 }
 
+// TypeSize is how many bytes at the beginning of a footer [TypeIn] needs.
+const TypeSize = 64
+
+// TypeIn is the type that a footer gives for its disk, without a look at whether all
+// of it is good; 0 if it is no footer.
+func TypeIn(b []byte) Type {
+	if len(b) < TypeSize || !hasCookie(b) {
+		return 0
+	}
+	return Type(binary.BigEndian.Uint32(b[60:]))
+}
+
 // checksum is the complement of the sum of all bytes of b, the four at sumAt
 // counted as zeros.
 func checksum(b []byte, sumAt int) uint32 {

@@ -46,6 +46,10 @@ func Decode(file []byte, lim Limits) (string, error) {
 
 func appendUTF16(b, text []byte) []byte {
 	for len(text) > 0 {
+		if c := text[0]; c < utf8.RuneSelf {
+			b, text = append(b, c, 0), text[1:]
+			continue
+		}
 		r, n := utf8.DecodeRune(text)
 		text = text[n:]
 		if r > 0xFFFF {

@@ -44,7 +44,6 @@ type Scanner struct {
 	closing  bool // the present start tag closes itself
 	rooted   bool // the root was seen
 	decl     string
-	last     struct{ raw, text string } // what resolve made of the text before
 }
 
 // NewScanner makes a scanner for src, which has been through [Read]. What is

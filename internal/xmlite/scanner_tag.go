@@ -108,8 +108,8 @@ func (s *Scanner) resolve(raw string, offset int, attr bool) (string, error) {
 	if i < 0 {
 		return raw, nil
 	}
-	if raw == s.last.raw && !attr {
-		return s.last.text, nil // the white space before the next element, most often
+	if !attr && i == 0 && strings.HasPrefix(raw, "\r\n") && strings.IndexAny(raw[2:], special) < 0 {
+		return raw[1:], nil // the white space before the next element, most often
 	}
 	var b strings.Builder
 	b.Grow(len(raw))
@@ -117,9 +117,6 @@ func (s *Scanner) resolve(raw string, offset int, attr bool) (string, error) {
 		b.WriteString(raw[at : at+i])
 		at += i
 		if at == len(raw) {
-			if !attr {
-				s.last.raw, s.last.text = raw, b.String()
-			}
 			return b.String(), nil
 		}
 		n := 1

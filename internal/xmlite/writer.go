@@ -163,8 +163,15 @@ func (w *Writer) breakLine() {
 
 // escape prints s so that it reads back as it is, line ends included.
 func (w *Writer) escape(s string, attr bool) {
-	from := 0
-	for i := 0; i < len(s); {
+	from, i := 0, 0
+	for i < len(s) && isPlain[s[i]] {
+		i++
+	}
+	if i == len(s) { // as most are
+		w.buf = append(w.buf, s...)
+		return
+	}
+	for i < len(s) {
 		n := 1
 		if s[i] >= utf8.RuneSelf {
 			_, n = utf8.DecodeRuneInString(s[i:])
@@ -180,6 +187,14 @@ func (w *Writer) escape(s string, attr bool) {
 		w.Fail(fmt.Errorf("%+q: %w", s, ErrUnprintable))
 	}
 }
+
+// isPlain are the bytes that are printed as they are, wherever they stand.
+var isPlain = func() (t [256]bool) {
+	for c := byte(' '); c < utf8.RuneSelf; c++ {
+		t[c] = escaped(c, true) == ""
+	}
+	return t
+}()
 
 func escaped(c byte, attr bool) string {
 	switch {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"unicode"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
+	"github.com/shadowsim/shadowsim/internal/names"
 	"github.com/shadowsim/shadowsim/vss"
 )
 
@@ -134,13 +134,5 @@ func isDrive(volume string) bool {
 	return 'A' <= letter && letter <= 'Z'
 }
 
-// fold makes equal what Windows takes for the same name. No letter beyond ASCII
-// is equal to one of it.
-func fold(s string) string {
-	return strings.Map(func(r rune) rune {
-		if u := unicode.ToUpper(r); r <= unicode.MaxASCII || u > unicode.MaxASCII {
-			return u
-		}
-		return r
-	}, s)
-}
+// fold makes equal what Windows takes for the same name.
+func fold(s string) string { return names.Fold(s) }
