@@ -40,11 +40,19 @@ type enumeration struct {
 	first  int64
 	words  []string
 	tokens []string
+	names  []string // words with the prefix
+}
+
+func newEnumeration(e enumeration) *enumeration {
+	for _, word := range e.words {
+		e.names = append(e.names, e.prefix+word)
+	}
+	return &e
 }
 
 func (e *enumeration) text(n int64) string {
-	if i := n - e.first; i >= 0 && i < int64(len(e.words)) {
-		return e.prefix + e.words[i]
+	if i := n - e.first; i >= 0 && i < int64(len(e.names)) {
+		return e.names[i]
 	}
 	return e.prefix + strconv.FormatInt(n, 10)
 }

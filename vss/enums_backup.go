@@ -15,11 +15,11 @@ const (
 	BackupOther                   // none of these
 )
 
-var backupTypes = &enumeration{
+var backupTypes = newEnumeration(enumeration{
 	prefix: "VSS_BT_",
 	words:  []string{"UNDEFINED", "FULL", "INCREMENTAL", "DIFFERENTIAL", "LOG", "COPY", "OTHER"},
 	tokens: []string{"undefined", "full", "incremental", "differential", "log", "copy", "other"},
-}
+})
 
 func (t BackupType) names() vocabulary { return backupTypes }
 

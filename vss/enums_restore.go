@@ -11,11 +11,11 @@ const (
 	RestoreOther
 )
 
-var restoreTypes = &enumeration{
+var restoreTypes = newEnumeration(enumeration{
 	prefix: "VSS_RTYPE_",
 	words:  []string{"UNDEFINED", "BY_COPY", "IMPORT", "OTHER"},
 	tokens: []string{"undefined", "byCopy", "import", "other"},
-}
+})
 
 func (t RestoreType) names() vocabulary { return restoreTypes }
 
@@ -40,7 +40,7 @@ const (
 	MethodRestoreStopStart                             // restore, then stop and start the service
 )
 
-var restoreMethods = &enumeration{
+var restoreMethods = newEnumeration(enumeration{
 	prefix: "VSS_RME_",
 	words: []string{"UNDEFINED", "RESTORE_IF_NOT_THERE", "RESTORE_IF_CAN_REPLACE", "STOP_RESTORE_START",
 		"RESTORE_TO_ALTERNATE_LOCATION", "RESTORE_AT_REBOOT", "RESTORE_AT_REBOOT_IF_CANNOT_REPLACE",
@@ -48,7 +48,7 @@ var restoreMethods = &enumeration{
 	tokens: []string{"UNDEFINED", "RESTORE_IF_NOT_THERE", "RESTORE_IF_CAN_BE_REPLACED", "STOP_RESTORE_START",
 		"RESTORE_TO_ALTERNATE_LOCATION", "REPLACE_AT_REBOOT", "REPLACE_AT_REBOOT_IF_CANNOT_REPLACE",
 		"CUSTOM", "RESTORE_STOP_START"},
-}
+})
 
 func (m RestoreMethod) names() vocabulary { return restoreMethods }
 
@@ -73,11 +73,11 @@ const (
 	WriterRestoreAlways
 )
 
-var writerRestores = &enumeration{
+var writerRestores = newEnumeration(enumeration{
 	prefix: "VSS_WRE_",
 	words:  []string{"UNDEFINED", "NEVER", "IF_REPLACE_FAILS", "ALWAYS"},
 	tokens: []string{"undefined", "never", "ifReplaceFails", "always"},
-}
+})
 
 func (w WriterRestore) names() vocabulary { return writerRestores }
 
@@ -99,11 +99,11 @@ const (
 	TargetOriginalLocation
 )
 
-var restoreTargets = &enumeration{
+var restoreTargets = newEnumeration(enumeration{
 	prefix: "VSS_RT_",
 	words:  []string{"UNDEFINED", "ORIGINAL", "ALTERNATE", "DIRECTED", "ORIGINAL_LOCATION"},
 	tokens: []string{"undefined", "original", "alternate", "directed", "originalLocation"},
-}
+})
 
 func (t RestoreTarget) names() vocabulary { return restoreTargets }
 
@@ -122,11 +122,11 @@ const (
 	FilesFailed                      // a partial restore: what is on the disk is corrupt
 )
 
-var fileRestoreStatuses = &enumeration{
+var fileRestoreStatuses = newEnumeration(enumeration{
 	prefix: "VSS_RS_",
 	words:  []string{"UNDEFINED", "NONE", "ALL", "FAILED"},
 	tokens: []string{"undefined", "none", "all", "failed"},
-}
+})
 
 func (s FileRestoreStatus) names() vocabulary { return fileRestoreStatuses }
 
@@ -145,11 +145,11 @@ const (
 	RollForwardPartial
 )
 
-var rollForwardTypes = &enumeration{
+var rollForwardTypes = newEnumeration(enumeration{
 	prefix: "VSS_RF_",
 	words:  []string{"UNDEFINED", "NONE", "ALL", "PARTIAL"},
 	tokens: []string{"undefined", "none", "all", "partial"},
-}
+})
 
 func (t RollForwardType) names() vocabulary { return rollForwardTypes }
 

@@ -29,12 +29,12 @@ const (
 	StateFailedAtBackupShutdown
 )
 
-var writerStates = &enumeration{prefix: "VSS_WS_", words: []string{
+var writerStates = newEnumeration(enumeration{prefix: "VSS_WS_", words: []string{
 	"UNKNOWN", "STABLE", "WAITING_FOR_FREEZE", "WAITING_FOR_THAW", "WAITING_FOR_POST_SNAPSHOT",
 	"WAITING_FOR_BACKUP_COMPLETE", "FAILED_AT_IDENTIFY", "FAILED_AT_PREPARE_BACKUP", "FAILED_AT_PREPARE_SNAPSHOT",
 	"FAILED_AT_FREEZE", "FAILED_AT_THAW", "FAILED_AT_POST_SNAPSHOT", "FAILED_AT_BACKUP_COMPLETE",
 	"FAILED_AT_PRE_RESTORE", "FAILED_AT_POST_RESTORE", "FAILED_AT_BACKUPSHUTDOWN", "COUNT",
-}}
+}})
 
 func (s WriterState) names() vocabulary { return writerStates }
 
@@ -113,11 +113,11 @@ const (
 	SnapshotPostCommitted
 )
 
-var snapshotStates = &enumeration{prefix: "VSS_SS_", words: []string{
+var snapshotStates = newEnumeration(enumeration{prefix: "VSS_SS_", words: []string{
 	"UNKNOWN", "PREPARING", "PROCESSING_PREPARE", "PREPARED", "PROCESSING_PRECOMMIT", "PRECOMMITTED",
 	"PROCESSING_COMMIT", "COMMITTED", "PROCESSING_POSTCOMMIT", "PROCESSING_PREFINALCOMMIT", "PREFINALCOMMITTED",
 	"PROCESSING_POSTFINALCOMMIT", "CREATED", "ABORTED", "DELETED", "POSTCOMMITTED", "COUNT",
-}}
+}})
 
 func (s SnapshotState) names() vocabulary { return snapshotStates }
 

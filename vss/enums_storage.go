@@ -12,8 +12,8 @@ const (
 	ObjectProvider
 )
 
-var objectTypes = &enumeration{prefix: "VSS_OBJECT_",
-	words: []string{"UNKNOWN", "NONE", "SNAPSHOT_SET", "SNAPSHOT", "PROVIDER", "TYPE_COUNT"}}
+var objectTypes = newEnumeration(enumeration{prefix: "VSS_OBJECT_",
+	words: []string{"UNKNOWN", "NONE", "SNAPSHOT_SET", "SNAPSHOT", "PROVIDER", "TYPE_COUNT"}})
 
 func (t ObjectType) names() vocabulary { return objectTypes }
 
@@ -32,8 +32,8 @@ const (
 	ProviderFileShare
 )
 
-var providerTypes = &enumeration{prefix: "VSS_PROV_",
-	words: []string{"UNKNOWN", "SYSTEM", "SOFTWARE", "HARDWARE", "FILESHARE"}}
+var providerTypes = newEnumeration(enumeration{prefix: "VSS_PROV_",
+	words: []string{"UNKNOWN", "SYSTEM", "SOFTWARE", "HARDWARE", "FILESHARE"}})
 
 func (t ProviderType) names() vocabulary { return providerTypes }
 
@@ -111,7 +111,7 @@ const (
 	ProtectSnapshot                              // the volume goes offline
 )
 
-var protectionLevels = &enumeration{prefix: "VSS_PROTECTION_LEVEL_", words: []string{"ORIGINAL_VOLUME", "SNAPSHOT"}}
+var protectionLevels = newEnumeration(enumeration{prefix: "VSS_PROTECTION_LEVEL_", words: []string{"ORIGINAL_VOLUME", "SNAPSHOT"}})
 
 func (l ProtectionLevel) names() vocabulary { return protectionLevels }
 
@@ -143,12 +143,12 @@ const (
 	FaultMountDuringClusterOffline
 )
 
-var protectionFaults = &enumeration{prefix: "VSS_PROTECTION_FAULT_", words: []string{
+var protectionFaults = newEnumeration(enumeration{prefix: "VSS_PROTECTION_FAULT_", words: []string{
 	"NONE", "DIFF_AREA_MISSING", "IO_FAILURE_DURING_ONLINE", "META_DATA_CORRUPTION", "MEMORY_ALLOCATION_FAILURE",
 	"MAPPED_MEMORY_FAILURE", "COW_READ_FAILURE", "COW_WRITE_FAILURE", "DIFF_AREA_FULL", "GROW_TOO_SLOW",
 	"GROW_FAILED", "DESTROY_ALL_SNAPSHOTS", "FILE_SYSTEM_FAILURE", "IO_FAILURE", "DIFF_AREA_REMOVED",
 	"EXTERNAL_WRITER_TO_DIFF_AREA", "MOUNT_DURING_CLUSTER_OFFLINE",
-}}
+}})
 
 func (f ProtectionFault) names() vocabulary { return protectionFaults }
 

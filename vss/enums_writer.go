@@ -12,11 +12,11 @@ const (
 	UsageOther
 )
 
-var usageTypes = &enumeration{
+var usageTypes = newEnumeration(enumeration{
 	prefix: "VSS_UT_",
 	words:  []string{"UNDEFINED", "BOOTABLESYSTEMSTATE", "SYSTEMSERVICE", "USERDATA", "OTHER"},
 	tokens: []string{"UNDEFINED", "BOOTABLE_SYSTEM_STATE", "SYSTEM_SERVICE", "USER_DATA", "OTHER"},
-}
+})
 
 func (t UsageType) names() vocabulary { return usageTypes }
 
@@ -34,11 +34,11 @@ const (
 	SourceOther
 )
 
-var sourceTypes = &enumeration{
+var sourceTypes = newEnumeration(enumeration{
 	prefix: "VSS_ST_",
 	words:  []string{"UNDEFINED", "TRANSACTEDDB", "NONTRANSACTEDDB", "OTHER"},
 	tokens: []string{"UNDEFINED", "TRANSACTION_DB", "NONTRANSACTION_DB", "OTHER"},
-}
+})
 
 func (t SourceType) names() vocabulary { return sourceTypes }
 
@@ -55,11 +55,11 @@ const (
 	ComponentFileGroup
 )
 
-var componentTypes = &enumeration{
+var componentTypes = newEnumeration(enumeration{
 	prefix: "VSS_CT_",
 	words:  []string{"UNDEFINED", "DATABASE", "FILEGROUP"},
 	tokens: []string{"undefined", "database", "filegroup"},
-}
+})
 
 func (t ComponentType) names() vocabulary { return componentTypes }
 
@@ -108,8 +108,8 @@ const (
 	LevelSystemRM                             // a resource manager of the system; not documented
 )
 
-var applicationLevels = &enumeration{prefix: "VSS_APP_", first: -1,
-	words: []string{"AUTO", "UNKNOWN", "SYSTEM", "BACK_END", "FRONT_END", "SYSTEM_RM"}}
+var applicationLevels = newEnumeration(enumeration{prefix: "VSS_APP_", first: -1,
+	words: []string{"AUTO", "UNKNOWN", "SYSTEM", "BACK_END", "FRONT_END", "SYSTEM_RM"}})
 
 func (l ApplicationLevel) names() vocabulary { return applicationLevels }
 
@@ -128,8 +128,8 @@ const (
 	ThisIsAlternateWriter
 )
 
-var alternateWriterStates = &enumeration{prefix: "VSS_AWS_",
-	words: []string{"UNDEFINED", "NO_ALTERNATE_WRITER", "ALTERNATE_WRITER_EXISTS", "THIS_IS_ALTERNATE_WRITER"}}
+var alternateWriterStates = newEnumeration(enumeration{prefix: "VSS_AWS_",
+	words: []string{"UNDEFINED", "NO_ALTERNATE_WRITER", "ALTERNATE_WRITER_EXISTS", "THIS_IS_ALTERNATE_WRITER"}})
 
 func (s AlternateWriterState) names() vocabulary { return alternateWriterStates }
 

@@ -85,8 +85,6 @@ func (w *World) chooseRun(n int) int {
 	return w.record(runChoice, n, i)
 }
 
-func (w *World) turnKey(i int) uint64 { return w.runq[i].turnHash() }
-
 func (w *World) record(name string, n, i int) int {
 	if i < 0 || i >= n {
 		w.ask(func() int { panic(fmt.Sprintf("sim: the chooser took way %d of %d for %s", i, n, name)) })

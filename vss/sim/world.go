@@ -50,7 +50,8 @@ type World struct {
 
 	root    *Actor
 	chooser Chooser
-	sched   Scheduler // the chooser, if it is one
+	sched   Scheduler          // the chooser, if it is one
+	turnKey func(i int) uint64 // what it may ask of process i of runq
 	seed    uint64
 	choices Recording
 	print   *fingerprints // nil unless a search asked for it
@@ -132,6 +133,7 @@ func Rethrow(is func(v any) bool) Option {
 func New(opts ...Option) *World {
 	w := &World{virtualLimit: DefaultVirtualLimit, eventLimit: DefaultEventLimit}
 	w.root = &Actor{w: w, hash: hashString(offset64, "world")}
+	w.turnKey = func(i int) uint64 { return w.runq[i].turnHash() }
 	w.setChooser(First)
 	for _, o := range opts {
 		o(w)
