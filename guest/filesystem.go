@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -119,8 +120,10 @@ func DetectFileSystem(r io.ReaderAt, size int64) (FileSystem, error) {
 
 func (d image) detect() (FileSystem, *LayoutError) {
 	unknown := FileSystem{Kind: UnknownFileSystem}
-	b, bad := d.read(0, min(bootHead, d.size), "boot sector")
-	if bad != nil {
+	head := heads.Get().(*[bootHead]byte)
+	defer heads.Put(head)
+	b := block(head[:max(min(bootHead, d.size), 0)])
+	if bad := d.readInto(b, 0, "boot sector"); bad != nil {
 		return unknown, bad
 	}
 	if len(b) < sectorSize {
@@ -133,9 +136,11 @@ func (d image) detect() (FileSystem, *LayoutError) {
 		return fs, nil
 	}
 	if d.size > bootHead {
-		if b, bad = d.read(0, min(deepHead, d.size), "superblock"); bad != nil {
+		deep, bad := d.read(0, min(deepHead, d.size), "superblock")
+		if bad != nil {
 			return unknown, bad
 		}
+		b = deep
 	}
 	if fs, ok := probe(b, detectExt, detectXFS, detectBtrfs, detectUFS, detectSwap, detectISO); ok {
 		return fs, nil
@@ -145,6 +150,9 @@ func (d image) detect() (FileSystem, *LayoutError) {
 	}
 	return unknown, nil
 }
+
+// heads are first bytes of volumes, of which nobody keeps any.
+var heads = sync.Pool{New: func() any { return new([bootHead]byte) }}
 
 // probe asks each detector whether the first bytes of a volume are of its kind.
 // One that knows the bytes and cannot believe them says so with an unknown one.

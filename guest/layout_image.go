@@ -42,13 +42,22 @@ func (d image) read(off, n int64, what string) (block, *LayoutError) {
 		return nil, d.fail(off, what, ErrRange)
 	}
 	b := make(block, n)
-	if k, err := d.r.ReadAt(b, d.base+off); k < len(b) {
-		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, d.fail(off, what, err)
+	if bad := d.readInto(b, off, what); bad != nil {
+		return nil, bad
 	}
 	return b, nil
+}
+
+// readInto fills b with the bytes at off, all of which are in the image.
+func (d image) readInto(b block, off int64, what string) *LayoutError {
+	k, err := d.r.ReadAt(b, d.base+off)
+	if k == len(b) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return d.fail(off, what, err)
 }
 
 // A block is bytes of a disk, integers little-endian.

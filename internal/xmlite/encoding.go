@@ -68,9 +68,9 @@ func Read(r io.Reader, lim Limits) (string, error) {
 	lim = lim.withDefaults()
 	var b strings.Builder
 	piece := int64(32 << 10)
-	if sized, ok := r.(interface{ Len() int }); ok {
-		b.Grow(int(min(int64(sized.Len()), lim.Size+1)))
-		piece = min(piece, int64(sized.Len())+1)
+	if size, ok := sizeOf(r); ok {
+		b.Grow(int(min(size, lim.Size+1)))
+		piece = min(piece, size+1)
 	}
 	if _, err := io.CopyBuffer(&b, io.LimitReader(r, lim.Size+1), make([]byte, piece)); err != nil {
 		return "", fmt.Errorf("read: %w", err)
@@ -79,6 +79,17 @@ func Read(r io.Reader, lim Limits) (string, error) {
 		return "", err
 	}
 	return decode(b.String())
+}
+
+// sizeOf is how much there is to read, where r knows.
+func sizeOf(r io.Reader) (int64, bool) {
+	switch r := r.(type) {
+	case interface{ Len() int }:
+		return int64(r.Len()), true
+	case interface{ Size() int64 }: // a file's
+		return max(r.Size(), 0), true
+	}
+	return 0, false
 }
 
 // checkSize refuses a text of more bytes than are allowed.
