@@ -23,7 +23,8 @@ const (
 // DeleteCheckpoint takes a checkpoint away from a machine. Its disks are merged with
 // those that stand on them, if that is one each; what several stand on stays. The
 // disks of a machine that executes are merged when it is next off or saved and no
-// operation holds it; until then its configuration says that a merge is pending.
+// operation holds it; until then its configuration says that a merge is pending. So
+// it does after a merge that failed.
 func (vm *VM) DeleteCheckpoint(ctx context.Context, id [16]byte) error {
 	return vm.call(ctx, "delete checkpoint", func(context.Context) error {
 		if err := vm.mayChange("DeleteCheckpoint", id, StateOff, StateSaved, StateRunning, StatePaused); err != nil {
@@ -65,7 +66,12 @@ func (vm *VM) dropCheckpoint(id [16]byte) error {
 			err = errors.Join(err, vm.settleDisk(p))
 		}
 	}
-	return errors.Join(err, vm.knowDisks())
+	if err = errors.Join(err, vm.knowDisks()); err != nil { // it is tried again
+		c := vm.config.clone()
+		c.MergePending = true
+		err = errors.Join(err, vm.adoptConfiguration(c))
+	}
+	return err
 }
 
 func (vm *VM) executes() bool { return vm.state == StateRunning || vm.state == StatePaused }
@@ -189,8 +195,15 @@ func (vm *VM) settleDisk(path string) error {
 	return nil
 }
 
-// merge writes what a disk holds itself into its parent, which takes its place.
+// merge writes what a disk holds itself into its parent, which takes its place. The
+// machine's account needs access to both.
 func (vm *VM) merge(child, parent string, tips []string) error {
+	if err := vm.mayAttach(child, nil); err != nil {
+		return err
+	}
+	if err := vm.mayAttach(parent, nil); err != nil {
+		return err
+	}
 	if err := vm.host.mergeFile(child, parent); err != nil {
 		return err
 	}

@@ -97,6 +97,9 @@ func (h *Host) createVM(ctx context.Context, c VMConfig) (_ *VM, err error) {
 		if made {
 			undo.file(d.Path)
 		}
+		if err := h.allowFirst(d, made, conf.ID, &undo.granted); err != nil {
+			return nil, &Error{Op: "CreateVM", On: d.Path, Err: err}
+		}
 	}
 	if err := h.install(conf, c.Guest); err != nil {
 		return nil, &Error{Op: "CreateVM", On: c.Name, Err: err}
@@ -109,7 +112,21 @@ func (h *Host) createVM(ctx context.Context, c VMConfig) (_ *VM, err error) {
 		return nil, err
 	}
 	undo.file(path)
+	if err := h.allow(path, "FA", ServiceSID(conf.ID), nil); err != nil {
+		return nil, err
+	}
 	return h.enrollNew(ctx, conf, path)
+}
+
+// allowFirst gives a new machine's account access to a disk.
+func (h *Host) allowFirst(d DiskConfig, made bool, machine [16]byte, keep *granted) error {
+	switch {
+	case d.Path == "":
+		return nil
+	case made && d.Parent == "":
+		return h.allow(d.Path, "FA", ServiceSID(machine), nil)
+	}
+	return h.allowDisk(d.Path, machine, keep)
 }
 
 // enrollNew registers a machine whose configuration was just written.
@@ -146,6 +163,8 @@ func (h *Host) plugIn(vm *VM) {
 type undoCreate struct {
 	host  *Host
 	paths []string // files and, before them, folders that were made
+
+	granted granted // of files that were there
 }
 
 func (u *undoCreate) file(path string) { u.paths = append(u.paths, path) }
@@ -164,6 +183,7 @@ func (u *undoCreate) folder(path string) {
 }
 
 func (u *undoCreate) all() {
+	u.granted.takeBack()
 	for _, path := range slices.Backward(u.paths) {
 		_ = u.host.removeFile(path)
 	}

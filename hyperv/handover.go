@@ -108,6 +108,9 @@ func (vm *VM) checkMigration(to *Host) error {
 			return fails(fmt.Errorf("%w: %s does not reach %s", ErrNotSupported, to.name, path))
 		}
 	}
+	if err := vm.mayGoOn(); err != nil {
+		return fails(err)
+	}
 	return nil
 }
 

@@ -53,6 +53,12 @@ type Policy struct {
 	// all there; by default the others are registered before the writer fails.
 	AllOrNothing bool
 
+	// IgnoreSecurity starts a machine whatever the security descriptors of its files
+	// say: for requesters that copy files and know nothing of descriptors, on hosts
+	// where somebody sets them right afterwards. By default the machine's account
+	// needs access, see [AccessError].
+	IgnoreSecurity bool
+
 	// OperationLimit is how long the writer waits until a machine is saved, brought
 	// back, turned off or deleted; [DefaultOperationLimit] if zero.
 	OperationLimit time.Duration

@@ -19,13 +19,18 @@ func notRegistered(op string, id [16]byte) error {
 
 // Register adds the machine that a configuration file describes, as it stands:
 // nothing is read but the file, and the saved state beside it. A file that is
-// not in the default location gets a link there (R51, R52).
+// not in the default location gets a link there (R51, R52). As an import does, it
+// gives the machine's account access to the configuration and the VHD files; the
+// writer, after a restore, does not.
 func (h *Host) Register(ctx context.Context, path string) (vm *VM, err error) {
-	return h.registerFor(ctx, path, enrolRules{})
+	return h.registerFor(ctx, path, enrolRules{imports: true})
 }
 
 // enrolRules are the requirements that make a registration happen.
-type enrolRules struct{ register, link string }
+type enrolRules struct {
+	register, link string
+	imports        bool // the machine's account gets access to its files
+}
 
 // ofRestore are those of a restore.
 var ofRestore = enrolRules{register: "R51", link: "R52"}
@@ -53,7 +58,11 @@ func (h *Host) register(ctx context.Context, path string, rules enrolRules) (*VM
 	if err != nil {
 		return nil, &Error{Op: "Register", On: path, Err: err}
 	}
-	return h.enroll(c, path, stamp, rules)
+	vm, err := h.enroll(c, path, stamp, rules)
+	if err == nil && rules.imports {
+		vm.allowAll()
+	}
+	return vm, err
 }
 
 // enroll adds the machine of a configuration that stands in a file.
@@ -196,7 +205,10 @@ func (h *Host) link(path string, id [16]byte) (made bool, err error) {
 	if _, err := v.Lstat(rest); err == nil {
 		return false, &Error{Op: "Link", On: at, Err: volume.ErrAlreadyExists}
 	}
-	return true, v.Symlink(path, rest)
+	if err := v.Symlink(path, rest); err != nil {
+		return false, err
+	}
+	return true, h.allow(at, "FA", ServiceSID(id), nil)
 }
 
 // removeStaleLink removes the link in the default location if what it leads to is
@@ -292,7 +304,16 @@ func (vm *VM) Configure(ctx context.Context, c *Configuration) error {
 		if c.ID != vm.ID() {
 			return &Error{Op: "Configure", On: vm.Name(), Err: ErrParameter}
 		}
-		if err := vm.adoptConfiguration(c.clone()); err != nil {
+		c := c.clone()
+		if err := c.settle(); err != nil {
+			return err
+		}
+		granted, err := vm.allowNew(c)
+		if err != nil {
+			return err
+		}
+		if err := vm.adoptConfiguration(c); err != nil {
+			granted.takeBack()
 			return err
 		}
 		vm.emit("vm/configure", "")

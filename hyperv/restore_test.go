@@ -440,6 +440,7 @@ func TestRestoreByALiar(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	back := l.h.VM("db")
+	l.grant(back, back.ConfigurationPath(), `D:\VMs\db\system.vhd`)
 	err := back.Start(l.ctx())
 	var e *hyperv.Error
 	if !errors.Is(err, volume.ErrFileNotFound) || !errors.As(err, &e) || back.State() != hyperv.StateOff {

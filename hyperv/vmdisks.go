@@ -10,18 +10,26 @@ import (
 	"github.com/shadowsim/shadowsim/vss/sim"
 )
 
-// attachDisks opens every disk of the configuration, or none.
+// attachDisks opens every disk of the configuration, or none, if the machine's
+// account may open all of its files.
 func (vm *VM) attachDisks() (err error) {
 	defer func() {
 		if err != nil {
 			vm.detachDisks()
 		}
 	}()
+	if err := vm.mayStart(); err != nil {
+		return err
+	}
 	for _, d := range vm.config.Drives {
 		a := attachedDisk{drive: d}
 		if d.Kind == DriveVHD {
 			if a.vhd, err = vm.host.attach(d.Path); err != nil {
 				return &Error{Op: "Attach", On: d.Path, Err: err}
+			}
+			if err := vm.mayAttach(d.Path, a.vhd.paths); err != nil {
+				a.vhd.detach()
+				return err
 			}
 			a.Disk = a.vhd
 		} else {

@@ -36,7 +36,7 @@ type copier struct {
 // files there are is seen only now.
 func (j *job) copy(ctx context.Context) error {
 	c := &copier{to: newTree(j.Target), done: make(map[string]bool), job: j}
-	c.to.fresh = true
+	c.to.fresh, c.to.list = true, &securityList{}
 	for _, comp := range j.chosen {
 		if err := c.component(ctx, comp); err != nil {
 			return err
@@ -44,7 +44,7 @@ func (j *job) copy(ctx context.Context) error {
 		j.made.Files += comp.Files
 		j.made.Bytes += comp.Bytes
 	}
-	return nil
+	return c.to.list.save(j.Target)
 }
 
 // component copies the files of a component: those that the writer says have

@@ -23,8 +23,8 @@
 // subcomponents, shadow copies alone, BackupComplete alone. Components come with
 // those that they depend on.
 //
-// Directed targets, alternate locations and times and attributes of files are
-// heeded. Of a component with a file in use, or one that must not be replaced,
+// Directed targets, alternate locations and times, attributes and security
+// descriptors of files are heeded. Of a component with a file in use, or one that must not be replaced,
 // no file is touched. No service is stopped or started, and what a writer wants done
 // at the next start of the computer is done at once.
 //
@@ -36,5 +36,5 @@
 // metadata document of each writer, and a directory files with the files under
 // their original paths: D:\VMs\a.vhd is files/D/VMs/a.vhd. Of a file that a writer
 // names in parts these stand there one behind the other, in the order of their
-// offsets.
+// offsets. Security descriptors stand in Security.txt ([SecurityName]).
 package requester

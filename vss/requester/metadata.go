@@ -19,8 +19,12 @@ type metadataSetter interface {
 }
 
 // keep gives a file the times and attributes of another one, where the tree can.
-// A source that knows no attributes has at least a time and a mode.
+// A source that knows no attributes has at least a time and a mode. The security
+// descriptor is the one that belongs to the file.
 func (t *tree) keep(name string, like fs.FileInfo) error {
+	if err := t.secure(name, like); err != nil {
+		return err
+	}
 	s, ok := t.Files.(metadataSetter)
 	if !ok {
 		return nil

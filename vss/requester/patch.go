@@ -128,6 +128,9 @@ func (t *tree) patch(to string, like fs.FileInfo, pieces []piece) (n int64, err 
 		return 0, err
 	}
 	info, err := old.Stat()
+	if err == nil && t.security == "" {
+		t.security = securityOf(info)
+	}
 	next := to + ".restored"
 	if err == nil {
 		n, err = t.write(next, like, func(w io.Writer) (int64, error) { return overlay(w, old, info.Size(), pieces) })

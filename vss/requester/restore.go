@@ -50,6 +50,12 @@ type Restore struct {
 	// must support it.
 	NewTarget func(w *vss.WriterMetadata, c *vss.ComponentInfo, set vss.FileSet) (dir string, ok bool)
 
+	// WithoutSecurity leaves the security descriptors of the files where they are, in
+	// the backup, as a program does that copies contents alone: what is new inherits
+	// from its folder, what is overwritten keeps its own. By default they are put back,
+	// as BackupWrite does ("BackupWrite function").
+	WithoutSecurity bool
+
 	// Environment holds the variables that paths of writers may name, with the
 	// values they had in the backup.
 	Environment map[string]string
@@ -108,7 +114,9 @@ type restoreJob struct {
 	places  *places
 	items   []*item
 	writers instances // running ones that take part
-	report  *Report
+
+	security map[string]string // descriptors, by the folded names of files
+	report   *Report
 }
 
 // An item is a component that is restored.
@@ -140,6 +148,11 @@ func (j *restoreJob) run(ctx context.Context) error {
 	xml, err := fs.ReadFile(j.Source, DocumentName)
 	if err != nil {
 		return phase("load", DocumentName, err)
+	}
+	if !j.WithoutSecurity {
+		if j.security, err = loadSecurity(j.Source); err != nil {
+			return err
+		}
 	}
 	bc, err := connect(ctx, j.Service, j.through)
 	if err != nil {

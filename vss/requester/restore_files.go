@@ -58,6 +58,10 @@ func (j *restoreJob) putBackFile(ctx context.Context, to *tree, files fs.FS, it 
 		return phase("restore", p.to, err)
 	}
 	n, err := int64(0), error(nil)
+	to.security = ""
+	if p.pieces == nil { // others go into files that are somebody else's
+		to.security = j.security[fold(p.Name)]
+	}
 	switch {
 	case p.pieces != nil:
 		n, err = to.putDirected(p.name, files, p)

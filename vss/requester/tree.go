@@ -19,6 +19,9 @@ type tree struct {
 	fresh bool              // nothing stands there that would have to give way
 	wrote int               // how often something was made, emptied or removed
 	dirs  map[string]string // how a directory is spelled, by its name and by its folded name
+
+	list     *securityList // of a backup: descriptors that files had
+	security string        // of a restore: the descriptor of the file that is put back now, or ""
 }
 
 func newTree(f Files) *tree { return &tree{Files: f, dirs: map[string]string{".": "."}} }
