@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -25,8 +26,11 @@ func Account(machine [16]byte) string { return `NT VIRTUAL MACHINE\` + guid.Uppe
 // machine's GUID, and is the same on every host.
 func ServiceSID(machine [16]byte) string {
 	g := guid.Windows(machine)
-	part := func(i int) uint32 { return binary.LittleEndian.Uint32(g[i:]) }
-	return fmt.Sprintf("S-1-5-83-1-%d-%d-%d-%d", part(0), part(4), part(8), part(12))
+	sid := append(make([]byte, 0, 64), "S-1-5-83-1"...)
+	for i := 0; i < len(g); i += 4 {
+		sid = strconv.AppendUint(append(sid, '-'), uint64(binary.LittleEndian.Uint32(g[i:])), 10)
+	}
+	return string(sid)
 }
 
 // MachinesSID is the group of the accounts of all machines, NT VIRTUAL
@@ -77,14 +81,19 @@ func (h *Host) allow(path, rights, account string, keep *granted) error {
 		want = sddl.Read
 	}
 	was := info.Security()
-	q := sddl.Ask(want, account)
-	if q.Put(was); q.Allowed() {
-		return nil
+	if was != "" {
+		if q := sddl.Ask(want, account).Put(was); q.Allowed() {
+			return nil
+		}
 	}
 	is, err := sddl.Grant(was, rights, account)
 	if err != nil {
 		return errors.Join(volume.ErrInvalidSecurity, err)
 	}
+	if is == h.granted { // as of all new files of a machine: they share one
+		is = h.granted
+	}
+	h.granted = is
 	if err := v.SetLinkSecurity(rest, is); err != nil {
 		return err
 	}

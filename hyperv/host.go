@@ -81,6 +81,7 @@ type Host struct {
 	macs     addressPool
 	watchers []*stateWatcher
 	lastRead parsedFile
+	granted  string        // the security descriptor that was set last
 	parser   xmlite.Parser // of configuration files and the writer's notes
 	printer  xmlite.Writer // of configuration files
 	buffer   []byte        // the bytes of a file, for as long as a call has them

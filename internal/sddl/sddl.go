@@ -185,7 +185,7 @@ func Ask(want Mask, accounts ...string) *Question {
 
 // Put asks a descriptor, and then waits for that of the folder above. A text that is
 // none says nothing, and nor does "".
-func (q *Question) Put(text string) {
+func (q *Question) Put(text string) *Question {
 	d, err := parse(text)
 	if !q.Settled() && err == nil {
 		for _, ace := range d.aces {
@@ -196,6 +196,7 @@ func (q *Question) Put(text string) {
 		q.over = strings.Contains(d.flags, "P") // nothing is inherited
 	}
 	q.above++
+	return q
 }
 
 // concerns tells whether an entry holds for the file: one of a folder, if files
@@ -231,6 +232,9 @@ func (q *Question) Allowed() bool { return !q.denied && q.missing == 0 }
 // Grant adds an entry to a descriptor that allows an account what rights say ("FA"),
 // before all other entries that allow something. "" is a descriptor without any.
 func Grant(text, rights, account string) (string, error) {
+	if text == "" {
+		return "D:(A;;" + rights + ";;;" + account + ")", nil
+	}
 	d, err := parse(text)
 	if err != nil {
 		return "", err

@@ -34,7 +34,9 @@ func (l *securityList) add(name, sddl string) error {
 	if strings.ContainsAny(path+sddl, "\r\n") {
 		return fmt.Errorf("%w: %q has the security descriptor %q", fs.ErrInvalid, path, sddl)
 	}
-	l.text = fmt.Appendf(l.text, "%s\r\n%s\r\n", path, sddl)
+	for _, line := range []string{path, sddl} {
+		l.text = append(append(l.text, line...), "\r\n"...)
+	}
 	return nil
 }
 
