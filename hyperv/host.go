@@ -42,6 +42,11 @@ type VolumeConfig struct {
 	Letter     string // "C:"
 	Capacity   int64
 	FileSystem string
+	// Folder is a mounted folder of another volume in which this one is seen as well
+	// (`C:\mnt\e`). Paths through it are those of the volume under its letter: the
+	// writer names files so, and a VHD that is restored to the one is where the other
+	// says.
+	Folder string
 }
 
 // Volumes makes volumes with default values out of drive letters.
@@ -110,7 +115,6 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 	if h.root == "" {
 		h.root = DefaultRoot
 	}
-	h.folder = filesBelow(h.root, [16]byte{}).folder
 	if len(c.Volumes) == 0 {
 		c.Volumes = Volumes("C:")
 	}
@@ -129,6 +133,9 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 		return nil, err
 	}
 	h.files = files
+	if err := h.mountFolders(c.Volumes); err != nil {
+		return nil, err
+	}
 	if err := h.createInitialStore(); err != nil {
 		return nil, err
 	}

@@ -70,6 +70,7 @@ func (h *Host) enroll(c *Configuration, path string, stamp fileStamp, rules enro
 	if h.byID[c.ID] != nil {
 		return nil, &Error{Op: "Register", On: c.Name, Err: ErrInUse}
 	}
+	path = h.ownPath(path)
 	linked := false
 	if h.linked(path, c.ID) {
 		var err error
@@ -99,7 +100,7 @@ func (h *Host) resolve(path string) (string, error) {
 	if err != nil {
 		return path, err
 	}
-	return real, nil
+	return h.ownPath(real), nil
 }
 
 // A fileStamp tells whether a file was changed.
@@ -163,7 +164,11 @@ func (h *Host) readConfiguration(path string) (*Configuration, fileStamp, error)
 // file is read again only if somebody has changed it.
 func (vm *VM) broken(disks []string) error {
 	for _, path := range disks {
-		if drive, rest, err := volume.Split(path); err != nil || drive == "" || rest == `\` {
+		drive, rest, err := volume.Split(path)
+		if v, within, e := vm.host.volumeOf(path); e == nil && v.folder+v.also != "" {
+			rest = within // of a volume in a folder, the folder is the root
+		}
+		if err != nil || drive == "" || rest == `\` {
 			return badConfiguration(errors.Join(fmt.Errorf("%q is not a file of the host", path), err))
 		}
 	}

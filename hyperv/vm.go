@@ -160,8 +160,8 @@ func (vm *VM) facts(disks, parents []string) Facts {
 	f := Facts{
 		State:            vm.state,
 		BackupOffered:    vm.config.BackupOffered,
-		SnapshotLocation: vm.config.SnapshotRoot,
-		DiskPaths:        append(disks[:len(disks):len(disks)], parents...),
+		SnapshotLocation: vm.host.ownPath(vm.config.SnapshotRoot),
+		DiskPaths:        vm.host.ownPaths(append(disks[:len(disks):len(disks)], parents...)),
 		Initiators:       vm.config.Initiators,
 		Folders:          vm.host.folders(),
 	}

@@ -1,6 +1,7 @@
 package hyperv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -17,6 +18,7 @@ type hostVolume struct {
 	*volume.Volume
 	letter string // "D", or "" of one that is in a folder
 	folder string // `C:\ClusterStorage\Volume1`, or ""
+	also   string // a folder in which one with a letter is seen as well, or ""
 	gate   *holdGate
 	shared *sharing // nil if it is the host's alone
 }
@@ -86,11 +88,12 @@ func (h *Host) volumeOf(path string) (*hostVolume, string, error) {
 	}
 	var on *hostVolume
 	for _, v := range h.volumes {
-		if v.folder != "" {
-			if within, ok := cutFolder(letter+":"+rest, v.folder); ok {
+		if folder := cmp.Or(v.folder, v.also); folder != "" {
+			if within, ok := cutFolder(letter+":"+rest, folder); ok {
 				return v, within, nil
 			}
-		} else if v.letter == letter {
+		}
+		if v.folder == "" && v.letter == letter {
 			on = v
 		}
 	}

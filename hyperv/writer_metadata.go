@@ -27,10 +27,10 @@ func (w *Writer) component(m Machine, method Method) vss.ComponentInfo {
 	// What the folder holds depends on whether the machine is saved when the
 	// shadow copy is taken; it may be missing or empty.
 	add(f.stateFolder(), "*")
-	for _, path := range append(m.Configuration.VHDPaths(), m.Parents...) {
+	for _, path := range w.host.ownPaths(append(m.Configuration.VHDPaths(), m.Parents...)) {
 		add(volume.Dir(path), volume.Base(path))
 	}
-	for _, path := range m.Checkpoints {
+	for _, path := range w.host.ownPaths(m.Checkpoints) {
 		add(volume.Dir(path), volume.Base(path))
 		add(strings.TrimSuffix(path, ".xml"), "*")
 	}

@@ -74,7 +74,7 @@ func (w *Writer) clear(ctx context.Context, id [16]byte, c *vss.WriterComponent)
 		return err
 	}
 	if n, err := w.noteOf(id, c); err == nil {
-		err := w.host.removeSavedState(filesOf(restoredTo(c, n.Path), id))
+		err := w.host.removeSavedState(filesOf(w.restoredTo(c, n.Path), id))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
 			return err
 		}
@@ -158,7 +158,7 @@ func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent
 	if err != nil {
 		return err
 	}
-	path := restoredTo(c, n.Path)
+	path := w.restoredTo(c, n.Path)
 	if conf, err := w.host.loadConfiguration(path); err == nil && conf.ID != id {
 		return fmt.Errorf("%s describes another machine, %s", path, guid.Upper(conf.ID))
 	}
@@ -176,12 +176,29 @@ func (w *Writer) takeUp(ctx context.Context, id [16]byte, c *vss.WriterComponent
 	return w.reconnect(ctx, m)
 }
 
-// restoredTo tells where a file was restored to.
-func restoredTo(c *vss.WriterComponent, path string) string {
+// restoredTo tells where a file was restored to: the path in its one form, and not
+// through links. A place that is the same under another name is not another.
+func (w *Writer) restoredTo(c *vss.WriterComponent, path string) string {
+	own := w.host.ownPath(path)
 	for _, t := range c.NewTargets() {
-		if volume.Equal(t.Path, volume.Dir(path)) && volume.Equal(t.Spec, volume.Base(path)) {
-			return volume.Join(t.Destination, volume.Base(path))
+		if !volume.Equal(t.Path, volume.Dir(own)) || !volume.Equal(t.Spec, volume.Base(own)) {
+			continue
 		}
+		to := volume.Join(t.Destination, volume.Base(path))
+		if clean, err := volume.Clean(to); err == nil {
+			to = clean
+		}
+		if volume.Equal(to, path) {
+			return to
+		}
+		real := w.host.placeOf(to)
+		switch {
+		case volume.Equal(real, own), volume.Equal(real, w.host.placeOf(path)):
+			return path
+		case volume.Equal(real, to):
+			return to
+		}
+		return real
 	}
 	return path
 }
@@ -197,7 +214,7 @@ func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.Write
 		if d.Kind != DriveVHD {
 			continue
 		}
-		actual := restoredTo(c, d.Path)
+		actual := w.restoredTo(c, d.Path)
 		same := volume.Equal(actual, d.Path)
 		sim.Emit(ctx, "hyperv/compare-vhd", "R54", sim.S("vm", m.Name()), sim.S("recorded", d.Path), sim.S("actual", actual))
 		if !same {
@@ -207,13 +224,13 @@ func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.Write
 		}
 	}
 	wasRoot := conf.SnapshotRoot
-	if was, is := rootOf(n.Path), rootOf(m.Path); !volume.Equal(was, is) && volume.Equal(conf.SnapshotRoot, was) {
+	if was, is := rootOf(n.Path), rootOf(m.Path); !volume.Equal(was, is) && volume.Equal(w.host.ownPath(conf.SnapshotRoot), was) {
 		conf.SnapshotRoot = is
 		changed = true
 	}
 	for _, id := range conf.Checkpoints {
 		was := checkpointFiles(wasRoot, id).config()
-		if is := restoredTo(c, was); !volume.Equal(is, was) && !volume.Equal(conf.SnapshotRoot, rootOf(is)) {
+		if is := w.restoredTo(c, was); !volume.Equal(is, was) && !volume.Equal(conf.SnapshotRoot, rootOf(is)) {
 			conf.SnapshotRoot = rootOf(is)
 			changed = true
 		}
@@ -244,7 +261,7 @@ func (w *Writer) reconcileCheckpoints(ctx context.Context, m Machine, c *vss.Wri
 		changed := !volume.Equal(conf.SnapshotRoot, m.Configuration.SnapshotRoot)
 		conf.SnapshotRoot = m.Configuration.SnapshotRoot
 		for i, d := range conf.Drives {
-			if to := restoredTo(c, d.Path); d.Kind == DriveVHD && !volume.Equal(to, d.Path) {
+			if to := w.restoredTo(c, d.Path); d.Kind == DriveVHD && !volume.Equal(to, d.Path) {
 				sim.Emit(ctx, "hyperv/update-vhd", "R55", sim.S("vm", m.Name()), sim.S("checkpoint", conf.Name), sim.S("from", d.Path), sim.S("to", to))
 				conf.Drives[i].Path = to
 				changed = true
@@ -264,7 +281,7 @@ func (w *Writer) reconcileCheckpoints(ctx context.Context, m Machine, c *vss.Wri
 // the time of the backup.
 func (w *Writer) relinkAll(ctx context.Context, m Machine, recorded []string, c *vss.WriterComponent) error {
 	for _, was := range recorded {
-		is := restoredTo(c, was)
+		is := w.restoredTo(c, was)
 		for range vhd.MaxChain {
 			parentWas, parentIs, ok := w.parentOf(was, is, c)
 			if !ok {
@@ -292,7 +309,7 @@ func (w *Writer) parentOf(was, is string, c *vss.WriterComponent) (parentWas, pa
 	}
 	places := parentPlaces(was, link)
 	for _, p := range places { // one that the requester moved was it
-		if to := restoredTo(c, p); !volume.Equal(to, p) {
+		if to := w.restoredTo(c, p); !volume.Equal(to, p) {
 			return p, to, true
 		}
 	}

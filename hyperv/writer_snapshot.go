@@ -53,7 +53,7 @@ func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *wr
 			return err
 		}
 		w.noteExcluded(ctx, m)
-		if missing := volumesMissing(ev, now); len(missing) > 0 {
+		if missing := w.volumesMissing(ev, now); len(missing) > 0 {
 			return failure(vss.ErrWriterErrorInconsistentSnapshot, m.Name(), fmt.Errorf("the shadow copy set lacks %s", strings.Join(missing, ", ")))
 		}
 		switch {
@@ -119,9 +119,9 @@ func (w *Writer) compareMethod(s *writerSession, m *member) error {
 
 // volumesMissing lists the volumes that hold files of a machine but are not in
 // the set.
-func volumesMissing(ev *vss.PrepareSnapshotEvent, m Machine) []string {
+func (w *Writer) volumesMissing(ev *vss.PrepareSnapshotEvent, m Machine) []string {
 	var out []string
-	for _, path := range slices.Concat([]string{m.Path}, m.Configuration.VHDPaths(), m.Parents, m.Checkpoints) {
+	for _, path := range w.host.ownPaths(slices.Concat([]string{m.Path}, m.Configuration.VHDPaths(), m.Parents, m.Checkpoints)) {
 		if ev.IsPathAffected(path) {
 			continue
 		}
