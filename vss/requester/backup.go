@@ -52,6 +52,12 @@ type Backup struct {
 	// BootableSystemState says that a bootable system state is backed up.
 	BootableSystemState bool
 
+	// RefuseRoots fails with ErrAtRoot if a chosen component has files in the root of
+	// a volume itself. The host of a virtual machine lets its files be there, and they
+	// are backed up as any others; the troubleshooting guides for Windows Server Backup
+	// say that it does not support that. Component.Roots tells either way.
+	RefuseRoots bool
+
 	// SnapshotOnly makes the shadow copies and copies no files. Target is not
 	// used; the writers hear that nothing was backed up.
 	SnapshotOnly bool
@@ -92,7 +98,8 @@ type Component struct {
 	Members []vss.ComponentKey // the components below it that came along
 	Writer  string
 	Caption string
-	Files   int // of all its members; a file of several components counts for the first
+	Roots   []string // volumes in whose root its writer has files: `D:\`
+	Files   int      // of all its members; a file of several components counts for the first
 	Bytes   int64
 }
 

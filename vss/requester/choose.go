@@ -3,6 +3,8 @@ package requester
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/shadowsim/shadowsim/vss"
 )
@@ -129,9 +131,27 @@ func (j *job) addSources(c *chosen, m *vss.WriterMetadata) error {
 				s.on.inSet = true
 			}
 			c.sets = append(c.sets, s)
+			if err := j.noteRoot(c, s); err != nil {
+				return phase("AddComponent", info.FullPath(), err)
+			}
 		}
 		return nil
 	})
+}
+
+// noteRoot notes that a file set is in the root of a volume, if it is: files right
+// there, or all of the volume.
+func (j *job) noteRoot(c *chosen, s source) error {
+	if s.on == nil || !strings.EqualFold(s.Source().Path, s.on.path) {
+		return nil
+	}
+	if j.RefuseRoots {
+		return fmt.Errorf("%w: %s", ErrAtRoot, s.Source())
+	}
+	if !slices.Contains(c.Roots, s.on.Name) {
+		c.Roots = append(c.Roots, s.on.Name)
+	}
+	return nil
 }
 
 // mayAdd tells whether the writer may yet name files of sets that a backup of the

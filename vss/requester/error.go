@@ -70,6 +70,10 @@ var (
 	// writer that is not there.
 	ErrDependency = errors.New("a component that it depends on is not there")
 
+	// ErrAtRoot is a component with files in the root of a volume, in a backup that
+	// refuses such.
+	ErrAtRoot = errors.New("files in the root of a volume are not supported")
+
 	// ErrNotAChain is a list of backups of which one does not build on those
 	// before it.
 	ErrNotAChain = errors.New("the backups do not build on each other")
