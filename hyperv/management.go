@@ -3,6 +3,7 @@ package hyperv
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/shadowsim/shadowsim/guest"
 )
@@ -188,6 +189,10 @@ func (m hostManagement) Requestor(_ context.Context, id [16]byte) (guest.Request
 	g := vm.Guest()
 	if g == nil {
 		return nil, &Error{Op: "Requestor", On: vm.Name(), State: vm.state, Err: ErrInvalidState}
+	}
+	if !vm.config.BackupOffered { // the guest cannot be reached
+		err := fmt.Errorf("%w: it is not offered to the machine", guest.ErrNotRunning)
+		return nil, &Error{Op: "Requestor", On: vm.Name(), State: vm.state, Err: err}
 	}
 	return g.Requestor()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"time"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
@@ -322,6 +323,31 @@ func (vm *VM) Configure(ctx context.Context, c *Configuration) error {
 			return err
 		}
 		vm.emit("vm/configure", "")
+		return nil
+	})
+}
+
+// OfferBackup offers the backup integration service to the guest, or takes it
+// away, whatever the machine is doing as long as no operation holds it. What is seen
+// of the machine from then on goes by it, without a boot: a running one from which the
+// service is taken is backed up in the saved state (R11), which is how administrators
+// have that done (article 2462424).
+func (vm *VM) OfferBackup(ctx context.Context, offer bool) error {
+	return vm.call(ctx, "offer backup", func(context.Context) error {
+		switch {
+		case !vm.state.Stable():
+			return &Error{Op: "OfferBackup", On: vm.Name(), State: vm.state, Err: ErrInvalidState}
+		case vm.lock != "":
+			return &Error{Op: "OfferBackup", On: vm.Name(), State: vm.state, Err: vm.inUse()}
+		case vm.config.BackupOffered == offer:
+			return nil
+		}
+		c := vm.config.clone()
+		c.BackupOffered = offer
+		if err := vm.adoptConfiguration(c); err != nil {
+			return err
+		}
+		vm.emit("vm/offer-backup", "", sim.S("offered", strconv.FormatBool(offer)))
 		return nil
 	})
 }
