@@ -747,6 +747,46 @@ func TestFailuresAreNotedWithTheComponent(t *testing.T) {
 	}
 }
 
+// A failure in PrepareForSnapshot, where a writer has no components, can be read in
+// the writer's status: it begins with the machine, and names no other.
+func TestFailureInPrepareForSnapshotNamesTheMachine(t *testing.T) {
+	for bad, plan := range map[string]string{
+		"web": "hyperv/save on=h1/web err=0x80070070",
+		"app": "hyperv/save on=h1/app err=0x80070070",
+		"db":  "guest/snapshot on=h1/db/* err=0x8007001F",
+		"erp": "vss/freeze on=h1/erp/guest/ledger err=0x800423F4",
+	} {
+		l := newLab(t, sim.Plan(plan))
+		crew(l)
+		l.note()
+		var st vss.WriterStatus
+		l.must(l.as("backup", func(ctx context.Context) (err error) {
+			st, err = l.byHand(ctx, []string{`C:\`, `D:\`}, func(next string, b *vss.BackupComponents) error {
+				if next != "GetWriterStatus" {
+					return nil
+				}
+				w, err := b.GetWriterComponents(0)
+				for _, c := range w.Components {
+					if c.PrepareForBackupFailure+c.PostSnapshotFailure != "" || c.Failure != nil || c.BackupMetadata != nil {
+						t.Errorf("%q: the component of %s says %+v", plan, l.machineOf(c.Name), c)
+					}
+				}
+				return err
+			})
+			return err
+		}))
+		if st.State != atPrepareSnapshot || !strings.HasPrefix(st.Message, bad+": ") {
+			t.Errorf("%q: %v, %s", plan, st.State, st.Message)
+		}
+		for _, vm := range l.h.VMs() {
+			if vm.Name() != bad && strings.Contains(st.Message, vm.Name()+": ") {
+				t.Errorf("%q: the status names %s: %s", plan, vm.Name(), st.Message)
+			}
+		}
+		l.recovers()
+	}
+}
+
 // machineOf is the name of the machine that a component stands for.
 func (l *lab) machineOf(component string) string {
 	for _, vm := range l.h.VMs() {

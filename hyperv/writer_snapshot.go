@@ -19,6 +19,10 @@ import (
 // the guests of the others take snapshots of themselves. It returns when the last
 // is done (R25 to R28). If one fails, all that was done is undone and no machine
 // is backed up (R38).
+//
+// Which one failed, and why, the text of the writer's status begins with. The
+// components do not say it: OnPrepareSnapshot is handed none, and a writer that failed
+// in it sees no later event in which it could change them.
 func (w *Writer) PrepareSnapshot(ctx context.Context, ev *vss.PrepareSnapshotEvent) error {
 	s := w.sessions[ev.SessionID()]
 	if s == nil { // nothing of this writer was chosen

@@ -124,6 +124,8 @@ type (
 	// (CVssWriter::OnPrepareBackup).
 	PrepareBackupEvent struct{ ComponentEvent }
 	// A PrepareSnapshotEvent comes before the freeze (CVssWriter::OnPrepareSnapshot).
+	// It brings no components: what a writer has to say about a failure in it stands in
+	// the writer's status.
 	PrepareSnapshotEvent struct{ SnapshotEvent }
 	// A FreezeEvent stops the writer (CVssWriter::OnFreeze).
 	FreezeEvent struct{ SnapshotEvent }

@@ -70,6 +70,11 @@ func TestWriterEditWindows(t *testing.T) {
 	if heard != len(windows) {
 		t.Errorf("%d events", heard)
 	}
+	for _, ev := range []any{&vss.IdentifyEvent{}, &vss.PrepareSnapshotEvent{}, &vss.FreezeEvent{}, &vss.ThawEvent{}, &vss.AbortEvent{}, &vss.BackupShutdownEvent{}} {
+		if _, ok := ev.(withComponents); ok {
+			t.Errorf("%T brings components", ev)
+		}
+	}
 }
 
 // What a writer notes in a backup reaches it again in the restore, through the
