@@ -165,12 +165,11 @@ func (m *Memory) Open(name string) (fs.File, error) {
 	if n == nil || n.mode&fs.ModeSymlink != 0 {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	f := &memoryFile{info: memoryInfo{path.Base(name), n}, size: n.size}
+	info := memoryInfo{path.Base(name), n}
 	if n.mode.IsDir() {
-		return &memoryDir{memoryFile: f}, nil
+		return &memoryDir{info: info}, nil
 	}
-	f.SectionReader = io.NewSectionReader(n, 0, n.size)
-	return f, nil
+	return &memoryFile{io.NewSectionReader(n, 0, n.size), info, n.size}, nil
 }
 
 // Stat describes a file or directory.
@@ -368,10 +367,13 @@ func (f *memoryFile) Close() error               { return nil }
 
 // A memoryDir lists a directory as it was when it was first asked to.
 type memoryDir struct {
-	*memoryFile
+	info    memoryInfo
 	listed  bool
 	entries []fs.DirEntry
 }
+
+func (d *memoryDir) Stat() (fs.FileInfo, error) { return d.info, nil }
+func (d *memoryDir) Close() error               { return nil }
 
 func (d *memoryDir) Read([]byte) (int, error) {
 	return 0, &fs.PathError{Op: "read", Path: d.info.name, Err: fs.ErrInvalid}
