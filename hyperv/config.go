@@ -26,6 +26,7 @@ type Configuration struct {
 	ParentCheckpoint [16]byte
 	MergePending     bool // disks of checkpoints that were deleted are still to be merged
 	Drives           []Drive
+	DVDs             []DVD
 	Adapters         []Adapter
 	// Initiators names the iSCSI targets that the guest connects to by itself. The
 	// host cannot see such disks (R40); the list stands in for the settings
@@ -102,6 +103,9 @@ const (
 	DrivePassThrough DriveKind = "PHYSICAL" // a disk of the host, handed to the machine whole (R39)
 )
 
+// driveISO is the kind of a drive element that is a DVD drive.
+const driveISO DriveKind = "ISO"
+
 // A Drive is a disk of a machine.
 type Drive struct {
 	Slot Slot
@@ -136,6 +140,7 @@ func (c *Configuration) VHDPaths() []string {
 func (c *Configuration) clone() *Configuration {
 	d := *c
 	d.Drives = slices.Clone(c.Drives)
+	d.DVDs = slices.Clone(c.DVDs)
 	d.Adapters = slices.Clone(c.Adapters)
 	d.Initiators = slices.Clone(c.Initiators)
 	d.Checkpoints = slices.Clone(c.Checkpoints)

@@ -19,6 +19,9 @@ func (c *Configuration) settle() error {
 			return badConfiguration(fmt.Errorf("there is no bus %d, controller %d, drive %d", d.Slot.Bus, d.Slot.Controller, d.Slot.Drive))
 		}
 	}
+	if err := c.settleDVDs(); err != nil {
+		return err
+	}
 	if c.StartAction > StartAlways {
 		return badConfiguration(fmt.Errorf("there is no start action %d", c.StartAction))
 	}

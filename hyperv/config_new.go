@@ -117,18 +117,25 @@ func (c *Configuration) printNew(w *xmlite.Writer) error {
 
 func (c *Configuration) newDrives(l *leaves) {
 	own := c.instance(scsiDevice, 0)
-	if slices.ContainsFunc(c.Drives, func(d Drive) bool { return d.Slot.Bus == SCSI }) {
+	if slices.ContainsFunc(c.Drives, func(d Drive) bool { return d.Slot.Bus == SCSI }) ||
+		slices.ContainsFunc(c.DVDs, func(d DVD) bool { return d.Slot.Bus == SCSI }) {
 		l.device(scsiController(own))
 		l.text(section(own)+"/ChannelInstanceGuid", guid.Braced(own)) // by which readers know it
 	}
-	for _, d := range c.Drives {
+	add := func(s Slot, kind DriveKind, path string) {
 		in := ideSection
-		if d.Slot.Bus == SCSI {
+		if s.Bus == SCSI {
 			in = section(own)
 		}
-		drive := in + "/controller" + strconv.Itoa(d.Slot.Controller) + "/drive" + strconv.Itoa(d.Slot.Drive)
-		l.text(drive+"/pathname", d.Path)
-		l.text(drive+"/type", string(d.Kind))
+		drive := in + "/controller" + strconv.Itoa(s.Controller) + "/drive" + strconv.Itoa(s.Drive)
+		l.text(drive+"/pathname", path)
+		l.text(drive+"/type", string(kind))
+	}
+	for _, d := range c.Drives {
+		add(d.Slot, d.Kind, d.Path)
+	}
+	for _, d := range c.DVDs {
+		add(d.Slot, driveISO, d.Path)
 	}
 }
 

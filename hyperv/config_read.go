@@ -250,6 +250,10 @@ func (r *reader) drives(c *Configuration) {
 			}
 			slot := Slot{at.bus, at.index, n}
 			path := d.Child("pathname").Content()
+			if kind == driveISO {
+				c.DVDs = append(c.DVDs, DVD{Slot: slot, Path: path})
+				continue
+			}
 			if path == "" {
 				r.fail(slot.String(), "has no path")
 			}
@@ -262,12 +266,16 @@ func (r *reader) drives(c *Configuration) {
 			r.fail(c.Drives[i].Slot.String(), "is taken twice")
 		}
 	}
+	if at, twice := c.sortDVDs(); twice {
+		r.fail(at.String(), "is taken twice")
+	}
 }
 
-// driveKind is the kind of a drive element, or "" for one that is no disk.
+// driveKind is the kind of a drive element, or "" for one that is neither a disk nor
+// a DVD drive.
 func driveKind(d *xmlite.Node) DriveKind {
 	switch kind := DriveKind(d.Child("type").Content()); kind {
-	case DriveVHD, DrivePassThrough:
+	case DriveVHD, DrivePassThrough, driveISO:
 		return kind
 	}
 	return ""

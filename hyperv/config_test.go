@@ -90,6 +90,7 @@ var wantForeign = &hyperv.Configuration{
 		{Slot: hyperv.Slot{Bus: hyperv.SCSI, Drive: 63}, Kind: hyperv.DrivePassThrough, Path: `PHYSICALDRIVE3`},
 		{Slot: hyperv.Slot{Bus: hyperv.SCSI, Controller: 1, Drive: 5}, Kind: hyperv.DriveVHD, Path: `D:\VMs\erp\log.vhd`},
 	},
+	DVDs: []hyperv.DVD{{Slot: hyperv.Slot{Controller: 1}, Path: `C:\images\setup.iso`}},
 	Adapters: []hyperv.Adapter{{
 		Name: "Network & more", MAC: "00155D010203", StaticMAC: true,
 		Switch: guid.MustParse("c4a1f3de-7b7e-4c0e-8f6b-2f6f3e1d9a10"), Port: guid.MustParse("3d1a9c77-0e55-4a0b-93b5-6f60e2a4c1d8"),
@@ -331,7 +332,11 @@ func TestNewConfigurations(t *testing.T) {
 			c.ParentCheckpoint = c.Checkpoints[0]
 		}
 		for _, s := range rapid.SliceOfNDistinct(slot, 0, 4, rapid.ID[hyperv.Slot]).Draw(t, "slots") {
-			kind := rapid.SampledFrom([]hyperv.DriveKind{hyperv.DriveVHD, hyperv.DrivePassThrough}).Draw(t, "kind")
+			kind := rapid.SampledFrom([]hyperv.DriveKind{hyperv.DriveVHD, hyperv.DrivePassThrough, "ISO"}).Draw(t, "kind")
+			if kind == "ISO" {
+				c.DVDs = append(c.DVDs, hyperv.DVD{Slot: s, Path: text.Draw(t, "iso")})
+				continue
+			}
 			c.Drives = append(c.Drives, hyperv.Drive{Slot: s, Kind: kind, Path: "x" + text.Draw(t, "path")})
 		}
 		for i := range rapid.IntRange(0, 3).Draw(t, "adapters") {
@@ -353,10 +358,9 @@ func TestNewConfigurations(t *testing.T) {
 		if err != nil || !bytes.Equal(again, file) {
 			t.Errorf("written again it is another (%v):\n%s\n%s", err, file, again)
 		}
-		slot := func(d hyperv.Drive) string {
-			return fmt.Sprintf("%v %02d:%02d", d.Slot.Bus, d.Slot.Controller, d.Slot.Drive)
-		}
-		slices.SortFunc(made.Drives, func(a, b hyperv.Drive) int { return strings.Compare(slot(a), slot(b)) })
+		name := func(s hyperv.Slot) string { return fmt.Sprintf("%v %02d:%02d", s.Bus, s.Controller, s.Drive) }
+		slices.SortFunc(made.Drives, func(a, b hyperv.Drive) int { return strings.Compare(name(a.Slot), name(b.Slot)) })
+		slices.SortFunc(made.DVDs, func(a, b hyperv.DVD) int { return strings.Compare(name(a.Slot), name(b.Slot)) })
 		if diff := cmp.Diff(*made, *read, cmpopts.IgnoreUnexported(hyperv.Configuration{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("it says something else (-made +read):\n%s", diff)
 		}
@@ -382,6 +386,7 @@ func TestImpossibleNames(t *testing.T) {
 func TestMalformedConfigurations(t *testing.T) {
 	const id = `<properties><global_id type="string">0F3C6F5A-5D0E-4A53-8A6B-F7D0C9F2B411</global_id></properties>`
 	vhd := func(n string) string { return `<` + n + `><pathname>a</pathname><type>VHD</type></` + n + `>` }
+	iso := func(n string) string { return `<` + n + `><type>ISO</type></` + n + `>` }
 	for text, says := range map[string]string{
 		``:                          "no element",
 		`x`:                         "outside",
@@ -403,6 +408,8 @@ func TestMalformedConfigurations(t *testing.T) {
 		`<configuration>` + id + `<_a_><controller0>` + vhd("drive0") + vhd("drive0") + `</controller0></_a_></configuration>`:                                            "IDE 0:0 is taken twice",
 		`<configuration>` + id + `<_a_><controller0>` + vhd("drive0") + `</controller0></_a_><_b_><controller0>` + vhd("drive0") + `</controller0></_b_></configuration>`: "IDE 0:0 is taken twice",
 		`<configuration>` + id + `<_a_><controller0>` + vhd("drive0") + `</controller0><controller0/></_a_></configuration>`:                                              "_a_/controller0 stands twice",
+		`<configuration>` + id + `<_a_><controller0>` + vhd("drive0") + iso("drive0") + `</controller0></_a_></configuration>`:                                            "IDE 0:0 is taken twice",
+		`<configuration>` + id + `<_a_><controller0>` + iso("drive1") + iso("drive1") + `</controller0></_a_></configuration>`:                                            "IDE 0:1 is taken twice",
 		`<configuration>` + id + `<_a_/><_a_/></configuration>`:                                                                                                           "_a_ stands twice",
 		`<configuration>` + strings.Repeat("<a>", 200) + strings.Repeat("</a>", 200) + `</configuration>`:                                                                 "within each other",
 	} {
@@ -439,14 +446,21 @@ func TestConfigureRefuses(t *testing.T) {
 		"two disks in one slot": func(c *hyperv.Configuration) { c.Drives[1].Slot = c.Drives[0].Slot },
 		"a disk without a path": func(c *hyperv.Configuration) { c.Drives[1].Path = "" },
 		"a disk of no kind":     func(c *hyperv.Configuration) { c.Drives[1].Kind = "ISO" },
-		"no such bus":           func(c *hyperv.Configuration) { c.Drives[1].Slot.Bus = 2 },
-		"no such controller":    func(c *hyperv.Configuration) { c.Drives[1].Slot.Controller = 64 },
-		"no such drive":         func(c *hyperv.Configuration) { c.Drives[1].Slot.Drive = -1 },
-		"too much memory":       func(c *hyperv.Configuration) { c.MemoryMB = 1 << 40 },
-		"negative memory":       func(c *hyperv.Configuration) { c.MemoryMB = -1 },
-		"too many processors":   func(c *hyperv.Configuration) { c.Processors = 1 << 30 },
-		"an impossible name":    func(c *hyperv.Configuration) { c.Name = "\x00" },
-		"too many adapters":     func(c *hyperv.Configuration) { c.Adapters = make([]hyperv.Adapter, 257) },
+		"a drive on a disk":     func(c *hyperv.Configuration) { c.DVDs = []hyperv.DVD{{Slot: c.Drives[1].Slot}} },
+		"two drives in one": func(c *hyperv.Configuration) {
+			c.DVDs = make([]hyperv.DVD, 2)
+			c.DVDs[0].Slot.Bus, c.DVDs[1].Slot.Bus = 1, 1
+		},
+		"a drive on no bus":   func(c *hyperv.Configuration) { c.DVDs = []hyperv.DVD{{Slot: hyperv.Slot{Bus: 2}}} },
+		"an ISO of no name":   func(c *hyperv.Configuration) { c.DVDs = []hyperv.DVD{{Slot: hyperv.Slot{Bus: 1}, Path: "\x00"}} },
+		"no such bus":         func(c *hyperv.Configuration) { c.Drives[1].Slot.Bus = 2 },
+		"no such controller":  func(c *hyperv.Configuration) { c.Drives[1].Slot.Controller = 64 },
+		"no such drive":       func(c *hyperv.Configuration) { c.Drives[1].Slot.Drive = -1 },
+		"too much memory":     func(c *hyperv.Configuration) { c.MemoryMB = 1 << 40 },
+		"negative memory":     func(c *hyperv.Configuration) { c.MemoryMB = -1 },
+		"too many processors": func(c *hyperv.Configuration) { c.Processors = 1 << 30 },
+		"an impossible name":  func(c *hyperv.Configuration) { c.Name = "\x00" },
+		"too many adapters":   func(c *hyperv.Configuration) { c.Adapters = make([]hyperv.Adapter, 257) },
 	} {
 		c := vm.Configuration()
 		change(c)

@@ -90,7 +90,8 @@ func (t tree) remove(name string) {
 	})
 }
 
-// dropDrives takes disks out of a controller; a DVD drive and the like stay.
+// dropDrives takes disks and DVD drives out of a controller; what else there may be
+// stays.
 func (t tree) dropDrives(controller *xmlite.Node, gone func(n int) bool) {
 	controller.Children = slices.DeleteFunc(controller.Children, func(d *xmlite.Node) bool {
 		n, ok := numbered(d.Name, "drive")

@@ -120,13 +120,18 @@ func (c *Configuration) encodeDrives(t tree) {
 	for _, r := range controllers(t.root) {
 		t.dropDrives(r.node, func(n int) bool {
 			at := Slot{r.bus, r.index, n}
-			return !slices.ContainsFunc(c.Drives, func(d Drive) bool { return d.Slot == at })
+			return !slices.ContainsFunc(c.Drives, func(d Drive) bool { return d.Slot == at }) && c.dvd(at) < 0
 		})
 	}
 	for _, d := range c.Drives {
 		drive := fmt.Sprintf("%s/drive%d/", c.controllerPath(t, d.Slot), d.Slot.Drive)
 		t.text(drive+"pathname", d.Path)
 		t.text(drive+"type", string(d.Kind))
+	}
+	for _, d := range c.DVDs {
+		drive := fmt.Sprintf("%s/drive%d/", c.controllerPath(t, d.Slot), d.Slot.Drive)
+		t.text(drive+"pathname", d.Path)
+		t.text(drive+"type", string(driveISO))
 	}
 }
 

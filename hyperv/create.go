@@ -29,6 +29,7 @@ type VMConfig struct {
 	Notes        string
 
 	Disks    []DiskConfig
+	DVDs     []string // a DVD drive each, with the ISO file in it; "" for an empty one
 	Adapters []AdapterConfig
 
 	// StartAction is what becomes of the machine when the host boots.
@@ -226,6 +227,9 @@ func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
 		if slices.ContainsFunc(conf.Drives[:i], same) {
 			return nil, "", &Error{Op: "CreateVM", On: d.Path, Err: fmt.Errorf("%w: the disk is given twice", ErrParameter)}
 		}
+	}
+	if err := h.addDVDs(conf, c.DVDs); err != nil {
+		return nil, "", err
 	}
 	for _, a := range c.Adapters {
 		conf.Adapters = append(conf.Adapters, h.newAdapter(conf.ID, a))

@@ -108,7 +108,7 @@ func (vm *VM) checkMigration(to *Host) error {
 			return fails(fmt.Errorf("%w: %s does not reach %s", ErrNotSupported, to.name, path))
 		}
 	}
-	if err := vm.mayGoOn(); err != nil {
+	if err := cmp.Or(vm.media(to), vm.mayGoOn()); err != nil {
 		return fails(err)
 	}
 	return nil

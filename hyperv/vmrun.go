@@ -59,6 +59,9 @@ func (vm *VM) powerOn(ctx context.Context, rest func() error) error {
 	if err := vm.roomToSave(); err != nil {
 		return err
 	}
+	if err := vm.media(vm.host); err != nil {
+		return err
+	}
 	if err := vm.attachDisks(); err != nil {
 		return err
 	}

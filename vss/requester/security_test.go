@@ -108,9 +108,9 @@ func TestSecurityOfParts(t *testing.T) {
 		l.secured(`D:\data`, had)
 	}
 	l := newLab(t)
-	l.write(`D:\data`, "0123456789", `D:\other`, "9876543210")
-	l.secure(`D:\data`, admins, `D:\other`, users)
-	db := l.add(&app{name: "db", parts: []vss.ComponentInfo{group("db", `D:\data`)}})
+	l.write(`D:\data`, "0123456789", `D:\first`, "1", `D:\other`, "9876543210")
+	l.secure(`D:\data`, admins, `D:\first`, admins, `D:\other`, users)
+	db := l.add(&app{name: "db", parts: []vss.ComponentInfo{group("db", `D:\data`, `D:\first`)}})
 	l.mustBackup()
 	db.does(vss.EventPreRestore, component(func(c *vss.WriterComponent) error {
 		part := func(name, ranges string) vss.FilePart { return vss.FilePart{Path: `D:`, Name: name, Ranges: ranges} }
