@@ -240,7 +240,7 @@ func (t machineType) Offline(ctx context.Context, n *Node) error {
 // Terminate turns off a machine that still executes. A saved one keeps its state.
 func (t machineType) Terminate(ctx context.Context, n *Node) {
 	s, err := n.host.State(ctx, t.vm.id)
-	if err == nil && (s == hyperv.StateRunning || s == hyperv.StatePaused) {
+	if err == nil && (s == hyperv.StateRunning || s == hyperv.StatePaused || s.Critical()) {
 		_ = n.host.Stop(ctx, t.vm.id, TurnOff)
 	}
 }

@@ -56,7 +56,7 @@ func Audit(h *Host) []Leftover {
 }
 
 func (vm *VM) audit(add func(on, what string, err error)) {
-	if !vm.state.Stable() {
+	if !vm.state.Stable() && !vm.state.Critical() { // a machine waits for its storage whether there is a backup or not
 		add(vm.Name(), "is "+vm.state.String(), nil)
 	}
 	if vm.lock != "" {

@@ -49,6 +49,9 @@ func (h *Host) Boot(ctx context.Context) error {
 	h.actor.Emit("host/boot", "", sim.S("host", h.name))
 	h.service = vss.NewService(h.actor.Child("vss"), vss.ServiceConfig{Machine: h.name})
 	for _, v := range h.volumes {
+		if v.offline {
+			continue
+		}
 		if err := h.mountVolume(v, kept); err != nil {
 			return err
 		}

@@ -352,7 +352,7 @@ func (h *Host) install(c *Configuration, s *guest.System) error {
 		return nil
 	}
 	for _, path := range c.VHDPaths() {
-		d, err := h.attach(path)
+		d, err := h.attach(path, nil)
 		if err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ import (
 type vhdDisk struct {
 	host *Host
 	vol  *hostVolume
+	vm   *VM    // whose it is
 	path string // whole: `D:\VMs\data.vhd`
 	rest string // within the volume
 	*chain
@@ -29,7 +30,7 @@ type vhdDisk struct {
 var _ guest.Disk = (*vhdDisk)(nil)
 
 // attach opens a VHD file for a machine alone, and what it stands on for reading.
-func (h *Host) attach(path string) (*vhdDisk, error) {
+func (h *Host) attach(path string, vm *VM) (*vhdDisk, error) {
 	v, rest, err := h.volumeOf(path)
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func (h *Host) attach(path string) (*vhdDisk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &vhdDisk{host: h, vol: v, path: path, rest: rest, chain: c}
+	d := &vhdDisk{host: h, vol: v, vm: vm, path: path, rest: rest, chain: c}
 	v.shared.opened(d)
 	return d, nil
 }
@@ -51,12 +52,38 @@ func (d *vhdDisk) detach() {
 // ID is the identity of the disk, from the footer of its file.
 func (d *vhdDisk) ID() [16]byte { return d.Image.ID() }
 
-// WriteAt waits while the host's volume holds writes.
+// WriteAt waits while the host's volume holds writes, and while the machine is stopped
+// because its storage failed.
 func (d *vhdDisk) WriteAt(p []byte, off int64) (int, error) {
-	if err := d.vol.pass(d.host.world); err != nil {
-		return 0, err
+	return d.access(func() (int, error) {
+		if err := d.vol.pass(d.host.world); err != nil {
+			return 0, err
+		}
+		return d.Image.WriteAt(p, off)
+	})
+}
+
+// ReadAt waits while the machine is stopped because its storage failed.
+func (d *vhdDisk) ReadAt(p []byte, off int64) (int, error) {
+	return d.access(func() (int, error) { return d.Image.ReadAt(p, off) })
+}
+
+func (d *vhdDisk) access(do func() (int, error)) (n int, err error) {
+	for {
+		if err = d.reach(); err == nil {
+			n, err = do()
+		}
+		if err == nil || d.vm == nil || !d.vm.awaitStorage(d.path, err) {
+			return n, err
+		}
 	}
-	return d.Image.WriteAt(p, off)
+}
+
+func (d *vhdDisk) reach() error {
+	if d.vol.offline {
+		return &Error{Op: "Access", On: d.path, Err: volume.ErrNotReady}
+	}
+	return nil
 }
 
 // Unwrap is the image.

@@ -147,6 +147,7 @@ func (vm *VM) runFrom(ctx context.Context, memory *disk.Memory) (err error) {
 		return err
 	}
 	vm.watch()
+	vm.halt()
 	return nil
 }
 

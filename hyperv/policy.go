@@ -35,8 +35,8 @@ type Policy struct {
 	// TransitionLimit is how long PrepareSnapshot waits for a machine that is on its
 	// way to another state. Zero refuses the machine at once.
 	TransitionLimit time.Duration
-	// SaveCritical backs up a machine whose storage failed in the saved state; by
-	// default it is refused.
+	// SaveCritical backs up a machine whose storage failed in the saved state, if its
+	// storage works again by then, and leaves it paused; by default it is refused.
 	SaveCritical bool
 
 	// NTFSOnly takes NTFS for the only file system of guests that can be

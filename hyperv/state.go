@@ -17,6 +17,11 @@ const (
 	StateStopping     State = 32774
 	StatePausing      State = 32776
 	StateResuming     State = 32777
+
+	// StatePausedCritical is a machine that executed when its storage failed: it stands
+	// still until it is resumed, and then tries again. It is the one state of its family
+	// that a host of this package knows.
+	StatePausedCritical State = 32787
 )
 
 // firstCritical to lastCritical are the paused-critical family: the storage of
@@ -34,6 +39,8 @@ var stateNames = map[State]string{
 	StateStopping:     "stopping",
 	StatePausing:      "pausing",
 	StateResuming:     "resuming",
+
+	StatePausedCritical: "paused-critical",
 }
 
 func (s State) String() string {
@@ -50,7 +57,7 @@ func (s State) String() string {
 func (s State) Critical() bool { return s >= firstCritical && s <= lastCritical }
 
 // Stable tells whether the machine stays in the state until somebody asks for
-// another.
+// another, and nothing is wrong with it.
 func (s State) Stable() bool {
 	switch s {
 	case StateRunning, StateOff, StatePaused, StateSaved:
@@ -116,6 +123,11 @@ var moves = map[State]map[Request]Move{
 	StatePaused: {
 		RequestResume:  {StateResuming, StateRunning},
 		RequestSave:    {StateSaving, StateSaved},
+		RequestTurnOff: {StateStopping, StateOff},
+	},
+	StatePausedCritical: {
+		RequestResume:  {StateResuming, StateRunning},
+		RequestSave:    {StateSaving, StateSaved}, // if the storage works again
 		RequestTurnOff: {StateStopping, StateOff},
 	},
 }

@@ -20,20 +20,21 @@ func TestStatesHaveTheirNumbers(t *testing.T) {
 		name   string
 		stable bool
 	}{
-		hyperv.StateRunning:      {2, "running", true},
-		hyperv.StateOff:          {3, "off", true},
-		hyperv.StatePaused:       {32768, "paused", true},
-		hyperv.StateSaved:        {32769, "saved", true},
-		hyperv.StateStarting:     {32770, "starting", false},
-		hyperv.StateSnapshotting: {32771, "snapshotting", false},
-		hyperv.StateSaving:       {32773, "saving", false},
-		hyperv.StateStopping:     {32774, "stopping", false},
-		hyperv.StatePausing:      {32776, "pausing", false},
-		hyperv.StateResuming:     {32777, "resuming", false},
-		32781:                    {32781, "critical (32781)", false},
-		32792:                    {32792, "critical (32792)", false},
-		32780:                    {32780, "state 32780", false},
-		32793:                    {32793, "state 32793", false},
+		hyperv.StateRunning:        {2, "running", true},
+		hyperv.StateOff:            {3, "off", true},
+		hyperv.StatePaused:         {32768, "paused", true},
+		hyperv.StateSaved:          {32769, "saved", true},
+		hyperv.StateStarting:       {32770, "starting", false},
+		hyperv.StateSnapshotting:   {32771, "snapshotting", false},
+		hyperv.StateSaving:         {32773, "saving", false},
+		hyperv.StateStopping:       {32774, "stopping", false},
+		hyperv.StatePausing:        {32776, "pausing", false},
+		hyperv.StateResuming:       {32777, "resuming", false},
+		hyperv.StatePausedCritical: {32787, "paused-critical", false},
+		32781:                      {32781, "critical (32781)", false},
+		32792:                      {32792, "critical (32792)", false},
+		32780:                      {32780, "state 32780", false},
+		32793:                      {32793, "state 32793", false},
 	} {
 		if uint16(s) != want.number || s.String() != want.name || s.Stable() != want.stable {
 			t.Errorf("%d prints as %q, stable: %v", uint16(s), s, s.Stable())
@@ -64,6 +65,9 @@ var moves = []struct {
 	{hyperv.StatePaused, hyperv.RequestResume, hyperv.StateResuming, hyperv.StateRunning},
 	{hyperv.StatePaused, hyperv.RequestSave, hyperv.StateSaving, hyperv.StateSaved},
 	{hyperv.StatePaused, hyperv.RequestTurnOff, hyperv.StateStopping, hyperv.StateOff},
+	{hyperv.StatePausedCritical, hyperv.RequestResume, hyperv.StateResuming, hyperv.StateRunning},
+	{hyperv.StatePausedCritical, hyperv.RequestSave, hyperv.StateSaving, hyperv.StateSaved},
+	{hyperv.StatePausedCritical, hyperv.RequestTurnOff, hyperv.StateStopping, hyperv.StateOff},
 }
 
 func TestMovesAreTheDiagram(t *testing.T) {
@@ -96,6 +100,10 @@ func (l *lab) into(vm *hyperv.VM, s hyperv.State) {
 		l.must(vm.Pause(l.ctx()))
 	case hyperv.StateSaved:
 		l.must(vm.Save(l.ctx()))
+	case hyperv.StatePausedCritical:
+		l.must(l.h.TakeOffline("D:"))
+		l.advance(time.Minute)
+		l.must(l.h.BringOnline("D:"))
 	}
 }
 
@@ -104,7 +112,7 @@ func (l *lab) into(vm *hyperv.VM, s hyperv.State) {
 func TestEveryStateWithEveryRequest(t *testing.T) {
 	requests := []hyperv.Request{hyperv.RequestStart, hyperv.RequestTurnOff, hyperv.RequestSave, hyperv.RequestPause,
 		hyperv.RequestResume, hyperv.RequestReset, hyperv.RequestRestorePaused, hyperv.RequestShutDown}
-	for _, from := range []hyperv.State{hyperv.StateOff, hyperv.StateSaved, hyperv.StateRunning, hyperv.StatePaused} {
+	for _, from := range []hyperv.State{hyperv.StateOff, hyperv.StateSaved, hyperv.StateRunning, hyperv.StatePaused, hyperv.StatePausedCritical} {
 		for _, ask := range requests {
 			t.Run(fmt.Sprintf("%v/%v", from, ask), func(t *testing.T) {
 				l := newLab(t)
@@ -158,7 +166,7 @@ func (l *lab) works(vm *hyperv.VM) {
 	if free {
 		l.must(f.Close())
 	}
-	if held := executes || vm.State() == hyperv.StatePaused; free == held {
+	if held := executes || vm.State() == hyperv.StatePaused || vm.State() == hyperv.StatePausedCritical; free == held {
 		l.t.Errorf("%s is %v, its disk can be opened: %v", vm.Name(), vm.State(), free)
 	}
 }

@@ -32,6 +32,10 @@ type VM struct {
 	frozen  *disk.Memory   // memory of a machine that came back paused
 	unwatch func()         // undoes the watch over frozen
 
+	stall   *StorageError // what the machine waits for, or nil
+	storage sim.Gate      // shut while it waits
+	giveUp  func()        // ends the wait for the end of the guest's run, or nil
+
 	backedUp   time.Duration // when a backup of it was complete last
 	isBackedUp bool          // there was one
 
@@ -140,6 +144,7 @@ func (h *Host) newVM(c *Configuration, path string) *VM {
 	vm := &VM{host: h, config: c, path: path, state: StateOff}
 	vm.actor = h.actor.Child(c.Name)
 	vm.busy.Name = "the worker process of " + c.Name
+	vm.storage = sim.Gate{Name: "the storage of " + c.Name, World: h.world}
 	if h.isSaved(vm.files()) {
 		vm.state = StateSaved
 	}

@@ -24,7 +24,7 @@ func (vm *VM) attachDisks() (err error) {
 	for _, d := range vm.config.Drives {
 		a := attachedDisk{drive: d}
 		if d.Kind == DriveVHD {
-			if a.vhd, err = vm.host.attach(d.Path); err != nil {
+			if a.vhd, err = vm.host.attach(d.Path, vm); err != nil {
 				return &Error{Op: "Attach", On: d.Path, Err: err}
 			}
 			if err := vm.mayAttach(d.Path, a.vhd.paths); err != nil {
@@ -58,6 +58,7 @@ func (vm *VM) detachDisks() {
 		}
 	}
 	vm.disks = nil
+	vm.tryStorage() // nobody waits for it any more
 }
 
 // releaseLimit is how long a guest may take to delete its snapshots before the

@@ -135,6 +135,7 @@ func (vm *VM) diskIdentities() []diskIdentity {
 
 // resume lets a paused machine go on, from its memory if it came back paused.
 func (vm *VM) resume(ctx context.Context) error {
+	vm.tryStorage()
 	if vm.machine != nil {
 		vm.machine.Continue()
 		return nil
@@ -181,8 +182,9 @@ func (vm *VM) takeMemory(ctx context.Context) (*disk.Memory, error) {
 	case m == nil:
 		return nil, errStopped
 	}
+	vm.tryStorage()
 	var memory *disk.Memory
-	err := vm.end(func() (err error) { memory, err = m.Save(ctx); return err })
+	err := vm.end(ctx, func(ctx context.Context) (err error) { memory, err = m.Save(ctx); return err })
 	return memory, err
 }
 
@@ -195,7 +197,7 @@ func (vm *VM) shutdown(ctx context.Context) error {
 	case !m.System().Service(guest.ShutdownService).Running:
 		return ErrNotSupported
 	}
-	err := vm.end(func() error { return m.Shutdown(ctx) })
+	err := vm.end(ctx, m.Shutdown)
 	if err == nil {
 		vm.detachDisks()
 		vm.unreserve()
@@ -204,17 +206,24 @@ func (vm *VM) shutdown(ctx context.Context) error {
 }
 
 // end ends the run of the guest in a way that may fail: then the run goes on, unless
-// it is the guest that has died.
-func (vm *VM) end(how func() error) error {
+// it is the guest that has died, or waits for storage.
+func (vm *VM) end(ctx context.Context, how func(ctx context.Context) error) error {
 	m := vm.machine
 	vm.machine = nil // its end is no death
-	err := how()
+	ctx, vm.giveUp = sim.WithCancel(ctx)
+	defer vm.giveUp()
+	err := how(ctx)
+	vm.giveUp = nil
 	switch {
 	case err == nil:
 	case m.Ended():
 		vm.detachDisks()
 	default:
 		vm.machine = m
+		if vm.stall != nil {
+			err = fmt.Errorf("%w: %w", vm.stall, err)
+			vm.halt()
+		}
 	}
 	return err
 }
@@ -222,7 +231,7 @@ func (vm *VM) end(how func() error) error {
 // goOn takes up a machine whose memory was taken but could not be written. One that
 // was paused stays so, with its memory in RAM.
 func (vm *VM) goOn(ctx context.Context, from State, memory *disk.Memory) (err error) {
-	if from == StatePaused {
+	if from == StatePaused || from == StatePausedCritical {
 		if vm.frozen == nil {
 			vm.keep(memory)
 		}

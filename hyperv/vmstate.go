@@ -85,7 +85,7 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 		back()
 		return &Error{Op: r.String(), On: vm.Name(), State: from, Err: err}
 	}
-	vm.setState(move.To, "")
+	vm.setState(vm.landing(move.To), "")
 	if from == StateSaved {
 		vm.host.undo.forget(vm.ID(), undoSaved, undoCutOff) // whoever it was
 	}
@@ -133,13 +133,17 @@ func (vm *VM) settleDeaths() {
 var errStopped = errors.New("the machine stopped meanwhile")
 
 // fallback is the state of a machine for which a request has failed: the one it
-// came from, or off if nothing of it executes any more.
+// came from, off if nothing of it executes any more, or paused-critical if its storage
+// failed meanwhile.
 func (vm *VM) fallback(from State) State {
-	if (from == StateRunning || from == StatePaused) && vm.machine == nil && vm.frozen == nil {
+	if from != StateRunning && from != StatePaused && from != StatePausedCritical {
+		return from
+	}
+	if vm.machine == nil && vm.frozen == nil {
 		vm.unreserve()
 		return StateOff
 	}
-	return from
+	return vm.landing(from)
 }
 
 func (vm *VM) carryOut(ctx context.Context, r Request, from State) error {

@@ -21,6 +21,9 @@ type hostVolume struct {
 	also   string // a folder in which one with a letter is seen as well, or ""
 	gate   *holdGate
 	shared *sharing // nil if it is the host's alone
+
+	offline bool              // it was taken away
+	kept    map[[16]byte]bool // the shadow copies that it comes back with
 }
 
 var _ vss.Volume = (*hostVolume)(nil)
@@ -96,6 +99,9 @@ func (h *Host) volumeOf(path string) (*hostVolume, string, error) {
 		if v.folder == "" && v.letter == letter {
 			on = v
 		}
+	}
+	if on != nil && on.offline {
+		return nil, "", &fs.PathError{Op: "open", Path: path, Err: volume.ErrNotReady}
 	}
 	if on != nil {
 		return on, rest, nil

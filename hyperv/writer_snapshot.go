@@ -51,6 +51,9 @@ func (w *Writer) decide(ctx context.Context, ev *vss.PrepareSnapshotEvent, s *wr
 			return failure(vss.ErrWriterErrorNonRetryable, m.Name(), err)
 		}
 		m.Machine, m.prior = now, now.State
+		if now.State.Critical() { // once it is saved it waits for nothing any more
+			m.prior = StatePaused
+		}
 		m.decision = w.host.profile.Decide(now.Facts)
 		w.noteDecision(ctx, s, m)
 		if err := w.compareMethod(s, m); err != nil {

@@ -18,6 +18,7 @@ const (
 	ErrInvalidHandle    Code = 6    // the file is closed
 	ErrNotSameDevice    Code = 17   // a rename from one volume to another
 	ErrWriteProtect     Code = 19   // a sealed shadow copy, or a view that cannot be written
+	ErrNotReady         Code = 21   // the device is gone
 	ErrSharingViolation Code = 32   // somebody has the file open for writing
 	ErrNotSupported     Code = 50   // a shadow copy of a shadow copy
 	ErrFileExists       Code = 80   // a file that had to be new exists
@@ -50,6 +51,8 @@ func (c Code) meaning() (name string, is error) {
 		return "ERROR_NOT_SAME_DEVICE", nil
 	case ErrWriteProtect:
 		return "ERROR_WRITE_PROTECT", fs.ErrPermission
+	case ErrNotReady:
+		return "ERROR_NOT_READY", nil
 	case ErrSharingViolation:
 		return "ERROR_SHARING_VIOLATION", nil
 	case ErrNotSupported:
