@@ -188,6 +188,14 @@ func TestBackupOfAMachineWithoutStorage(t *testing.T) {
 		}
 		back()
 		free := l.fill()
+		if err := vm.Save(l.ctx()); !errors.Is(err, volume.ErrDiskFull) || vm.State() != hyperv.StatePausedCritical {
+			t.Errorf("without room for its memory: %v; it is %v", err, vm.State())
+		}
+		disk := l.bytes(`D:\VMs\db\system.vhd`)
+		l.advance(time.Minute)
+		if !bytes.Equal(disk, l.bytes(`D:\VMs\db\system.vhd`)) {
+			t.Error("it goes on, although its storage failed")
+		}
 		_, err := l.backup() // there is no room for the memory of either
 		l.failsWith(err, atPrepareSnapshot, nonRetryable, "ERROR_DISK_FULL")
 		l.settled()
