@@ -27,7 +27,8 @@ const (
 // ReadConfiguration parses a configuration file: UTF-16, or a single-byte copy
 // whatever its declaration says. A file without an identity or with values that
 // cannot be is an error that wraps [ErrConfiguration]; what is merely missing
-// gets its default.
+// gets its default. Elements may be in any order, and those that are unknown are
+// kept; see [ReadConfigurationStrictly] for who wants to know of them.
 func ReadConfiguration(file []byte) (*Configuration, error) {
 	return readConfiguration(new(xmlite.Parser), file)
 }

@@ -354,6 +354,9 @@ func TestNewConfigurations(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v:\n%s", err, file)
 		}
+		if strict, err := hyperv.ReadConfigurationStrictly(file); err != nil || !strict.Equal(read) {
+			t.Errorf("not as hosts write it: %v", err)
+		}
 		again, err := read.Encode()
 		if err != nil || !bytes.Equal(again, file) {
 			t.Errorf("written again it is another (%v):\n%s\n%s", err, file, again)

@@ -123,7 +123,7 @@ func decodeUTF16[T string | []byte](s T, low, high int) (string, error) {
 	var b strings.Builder
 	b.Grow(len(s) / 2)
 	wrong := func(msg string) (string, error) {
-		line, column := position(b.String(), b.Len())
+		line, column := Position(b.String(), b.Len())
 		return "", &SyntaxError{Line: line, Column: column, Msg: msg}
 	}
 	if len(s)%2 != 0 {

@@ -101,7 +101,7 @@ func (s *Scanner) Blank() bool { return blank(s.text) }
 // Errorf makes a [SyntaxError] at an offset; callers use it for what is wrong
 // with a document above its syntax.
 func (s *Scanner) Errorf(offset int, format string, args ...any) error {
-	line, column := position(s.src, offset)
+	line, column := Position(s.src, offset)
 	return &SyntaxError{Line: line, Column: column, Msg: fmt.Sprintf(format, args...)}
 }
 

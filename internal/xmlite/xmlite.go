@@ -64,8 +64,8 @@ func (e *SyntaxError) Error() string {
 // Unwrap returns [ErrLimit] when the text was too large rather than wrong.
 func (e *SyntaxError) Unwrap() error { return e.Err }
 
-// position counts lines and columns up to a byte offset.
-func position(src string, offset int) (line, column int) {
+// Position counts lines and columns, from 1, up to a byte offset in a text.
+func Position(src string, offset int) (line, column int) {
 	before := src[:min(offset, len(src))]
 	last := strings.LastIndexByte(before, '\n')
 	return 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(before[last+1:])
