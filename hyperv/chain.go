@@ -112,7 +112,7 @@ func (c *chain) openParents(at place, path string) error {
 		}
 		c.parents, c.paths = append(c.parents, file), append(c.paths, parent)
 		if err := child.SetParent(image, vhd.CheckTime); err != nil {
-			return fmt.Errorf("%s: its parent %s: %w", path, parent, err)
+			return &ChainError{Child: path, Parent: parent, Err: err}
 		}
 		path, child = parent, image
 	}
@@ -172,6 +172,7 @@ func (c *chain) close() {
 // their bytes as they are now; somebody may be writing them.
 func (h *Host) OpenVHD(path string) (*vhd.Image, error) {
 	var leaf, child *vhd.Image
+	last := ""
 	for range vhd.MaxChain {
 		_, image, err := readImage(h.live, path)
 		if err != nil {
@@ -180,7 +181,7 @@ func (h *Host) OpenVHD(path string) (*vhd.Image, error) {
 		if child == nil {
 			leaf = image
 		} else if err := child.SetParent(image, vhd.CheckTime); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, h.noteChain(&ChainError{Child: last, Parent: path, Err: err})
 		}
 		link, ok := image.Link()
 		if !ok {
@@ -190,7 +191,7 @@ func (h *Host) OpenVHD(path string) (*vhd.Image, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		path, child = parent, image
+		last, path, child = path, parent, image
 	}
 	return nil, fmt.Errorf("%s: %w", path, vhd.ErrChainCycle)
 }
@@ -279,7 +280,7 @@ func relink(at place, path, parent string) (changed bool, err error) {
 		return false, err
 	}
 	if image.ID() != link.ID {
-		return false, fmt.Errorf("%s: %s: %w", path, parent, vhd.ErrParentID)
+		return false, &ChainError{Child: path, Parent: parent, Err: vhd.ErrParentID}
 	}
 	return true, relinkTo(at, path, parent)
 }

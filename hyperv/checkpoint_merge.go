@@ -3,7 +3,6 @@ package hyperv
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
@@ -236,7 +235,7 @@ func (vm *VM) merge(child, parent string, tips []string) error {
 func (h *Host) mergeFile(child, parent string) error {
 	into, err := openChain(h.live, parent)
 	if err != nil {
-		return err
+		return h.noteChain(err)
 	}
 	defer into.close()
 	_, image, err := readImage(h.live, child)
@@ -244,7 +243,7 @@ func (h *Host) mergeFile(child, parent string) error {
 		return err
 	}
 	if link, ok := image.Link(); !ok || link.ID != into.ID() {
-		return fmt.Errorf("%s: %s: %w", child, parent, vhd.ErrParentID)
+		return h.noteChain(&ChainError{Child: child, Parent: parent, Err: vhd.ErrParentID})
 	}
 	for s := range image.Spans(0, image.Size()) {
 		if s.Origin != disk.Own {

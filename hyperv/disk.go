@@ -37,7 +37,7 @@ func (h *Host) attach(path string, vm *VM) (*vhdDisk, error) {
 	}
 	c, err := openChain(h.live, path)
 	if err != nil {
-		return nil, err
+		return nil, h.noteChain(err)
 	}
 	d := &vhdDisk{host: h, vol: v, vm: vm, path: path, rest: rest, chain: c}
 	v.shared.opened(d)

@@ -147,7 +147,7 @@ func (w *Writer) mount(ctx context.Context, ev *vss.PostSnapshotEvent, m *member
 		return nil, "", nil, err
 	}
 	c, err := openChain(at, path)
-	return shadow, rest, c, err
+	return shadow, rest, c, w.host.noteChain(err)
 }
 
 // object names a machine to the fault plan.

@@ -289,7 +289,7 @@ func (w *Writer) relinkAll(ctx context.Context, m Machine, recorded []string, c 
 			}
 			changed, err := relink(w.host.live, is, parentIs)
 			if err != nil {
-				return err
+				return w.host.noteChain(err)
 			}
 			if changed {
 				sim.Emit(ctx, "hyperv/relink-vhd", "R55", sim.S("vm", m.Name()), sim.S("vhd", is), sim.S("parent", parentIs))
