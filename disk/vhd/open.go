@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/shadowsim/shadowsim/disk"
 )
@@ -138,11 +139,13 @@ func (im *Image) compareCopy() {
 
 // copyTrouble returns what is wrong with the copy of the footer.
 func (im *Image) copyTrouble() error {
-	var front [FooterSize]byte
+	b := headers.Get().(*[HeaderSize]byte)
+	defer headers.Put(b)
+	front := (*[FooterSize]byte)(b[:])
 	if err := readFull(im.src, front[:], 0, "footer copy"); err != nil {
 		return err
 	}
-	if front == im.rawFooter {
+	if *front == im.rawFooter {
 		return nil
 	}
 	f, err := parseFooter(front[:], 0)
@@ -156,6 +159,9 @@ func (im *Image) copyTrouble() error {
 	}
 	return bad(ErrFooterCorrupt, 0, "footer copy", "not the same bytes as at the end")
 }
+
+// headers are room for bytes that are taken apart at once.
+var headers = sync.Pool{New: func() any { return new([HeaderSize]byte) }}
 
 // readHeader reads the dynamic header and verifies what it says about the file.
 func (im *Image) readHeader() error {
@@ -188,7 +194,8 @@ func (im *Image) readHeaderAt(place uint64, h *DynamicHeader) (at int64, err err
 		return 0, bad(ErrFooterCorrupt, 16, "footer data offset", "no dynamic header can lie at %d", place)
 	}
 	at = int64(place)
-	var b [HeaderSize]byte
+	b := headers.Get().(*[HeaderSize]byte)
+	defer headers.Put(b)
 	if err := readFull(im.src, b[:], at, "dynamic header"); err != nil {
 		return at, err
 	}
