@@ -130,7 +130,7 @@ func (s *strictReader) container(n *xmlite.Node, path string, is *shape) error {
 		if c.Kind != xmlite.Start {
 			continue
 		}
-		at := below(path, c.Name)
+		at := pathBelow(path, c.Name)
 		switch {
 		case c.Name == last:
 			return s.fail(c, at, "stands twice")
@@ -148,7 +148,7 @@ func (s *strictReader) container(n *xmlite.Node, path string, is *shape) error {
 	}
 	for i := range is.in {
 		if w := &is.in[i]; w.need && n.Child(w.name) == nil {
-			return s.fail(n, below(path, w.name), "is missing")
+			return s.fail(n, pathBelow(path, w.name), "is missing")
 		}
 	}
 	return nil
@@ -214,7 +214,7 @@ func checkValue(kind, text string) error {
 	return nil
 }
 
-func below(path, name string) string {
+func pathBelow(path, name string) string {
 	if path == "" {
 		return name
 	}
