@@ -85,6 +85,7 @@ func newLab(t testing.TB, c labConfig) *lab {
 func (l *lab) newHost(name string) *hyperv.Host {
 	l.t.Helper()
 	c := hyperv.HostConfig{Name: name, Catalog: guest.Catalog{ledger.Name: ledger.New}}
+	c.Profile.Policy.InCreationOrder, c.Profile.Policy.InitialStore = true, true
 	if name == "h1" {
 		c.Manage = l.oracle.Watch
 	}

@@ -325,7 +325,7 @@ func TestBackupWithoutComponents(t *testing.T) {
 
 // The volume that machines lie on is not among those of the set, or is taken away.
 func TestVolumeIsTakenAway(t *testing.T) {
-	l := newLab(t)
+	l := newLabOf(t, hyperv.HostConfig{Profile: inOrder})
 	crew(l)
 	for range 2 {
 		if st := l.wholeVolumes(`C:\`); st.State != atPrepareSnapshot || st.Code != inconsistent || !strings.Contains(st.Message, "db: ") || !strings.Contains(st.Message, "lacks D:") {

@@ -41,6 +41,10 @@ func newLab(t testing.TB, opts ...sim.Option) *lab {
 	return newLabOf(t, hyperv.HostConfig{}, opts...)
 }
 
+// inOrder is a profile with which machines come in the order of their creation, and
+// the authorization store with them.
+var inOrder = hyperv.Profile{Policy: hyperv.Policy{InCreationOrder: true, InitialStore: true}}
+
 func newLabOf(t testing.TB, c hyperv.HostConfig, opts ...sim.Option) *lab {
 	t.Helper()
 	w := sim.New(opts...)

@@ -8,10 +8,10 @@ type Policy struct {
 	// Parallel is how many machines PrepareSnapshot works at, at the same time. 0
 	// and 1 work at one after another.
 	Parallel int
-	// ByGUID takes the machines in the order of their GUIDs; by default they come in
-	// the order in which they were created. The order of the real writer is not
-	// published.
-	ByGUID bool
+	// InCreationOrder takes the machines of a backup in the order in which they were
+	// created; by default they come in the order of their GUIDs. What real hosts do is
+	// not published.
+	InCreationOrder bool
 	// GuestsFirst has the guests take their snapshots before other machines are
 	// saved, which shortens the outage of those.
 	GuestsFirst bool
@@ -24,6 +24,10 @@ type Policy struct {
 	// entry 8193 of the event log with 0x80070018. Zero sets no bound; that of the real
 	// service is not published.
 	MetadataLimit int64
+	// InitialStore lists the authorization store, InitialStore.xml, as a component of
+	// its own, as hosts up to Windows Server 2012 do; its exact metadata are not
+	// published, so by default the writer has machines alone.
+	InitialStore bool
 	// BrokenLosesWriter takes the whole writer out of the metadata if one machine's
 	// configuration is no good, as Windows Server 2008 did before the update of article
 	// 956697; by default that machine alone is left out.

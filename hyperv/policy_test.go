@@ -177,7 +177,7 @@ func TestPolicyOfOrder(t *testing.T) {
 	}
 }
 
-// Machines come in the order in which they were created, or of their GUIDs.
+// Machines come in the order of their GUIDs, or in which they were created.
 func TestPolicyOfTheOrderOfMachines(t *testing.T) {
 	saves := func(p hyperv.Policy) (order, byGUID []string) {
 		l := with(t, p)
@@ -195,12 +195,36 @@ func TestPolicyOfTheOrderOfMachines(t *testing.T) {
 		}
 		return order, byGUID
 	}
-	if got, _ := saves(hyperv.Policy{}); !slices.IsSorted(got) || len(got) != 5 {
+	got, want := saves(hyperv.Policy{})
+	if !slices.Equal(got, want) || slices.IsSorted(want) || len(got) != 5 {
+		t.Errorf("saved in the order %v, and the GUIDs have %v", got, want)
+	}
+	if got, _ := saves(hyperv.Policy{InCreationOrder: true}); !slices.IsSorted(got) || len(got) != 5 {
 		t.Errorf("saved in the order %v", got)
 	}
-	got, want := saves(hyperv.Policy{ByGUID: true})
-	if !slices.Equal(got, want) || slices.IsSorted(want) {
-		t.Errorf("saved in the order %v, and the GUIDs have %v", got, want)
+}
+
+// The authorization store is a component of its own if the policy says so: it is
+// backed up and restored like a machine, and belongs to none.
+func TestPolicyOfTheInitialStore(t *testing.T) {
+	const path = `C:\ProgramData\Microsoft\Windows\Hyper-V\InitialStore.xml`
+	for _, listed := range []bool{false, true} {
+		l := with(t, hyperv.Policy{InitialStore: listed})
+		l.machine("off")
+		var names []string
+		for _, c := range l.identified().Components {
+			names = append(names, c.Name+" "+c.Caption)
+		}
+		if i := slices.Index(names, "InitialStore Initial Store"); (i == 1) != listed || len(names) > 1 != listed {
+			t.Errorf("listed %v: %q", listed, names)
+		}
+		before := l.bytes(path)
+		target := l.mustBackup()
+		l.must(l.h.Volume("C").WriteFile(path[2:], []byte("spoilt")))
+		l.mustRestore(target)
+		if back := bytes.Equal(before, l.bytes(path)); back != listed {
+			t.Errorf("listed %v, restored %v", listed, back)
+		}
 	}
 }
 
@@ -377,7 +401,7 @@ func TestPolicyOfAnIncompleteRestore(t *testing.T) {
 
 // Only a machine that was saved and came back has a downtime.
 func TestDowntimes(t *testing.T) {
-	l := newLab(t)
+	l := newLabOf(t, hyperv.HostConfig{Profile: inOrder})
 	cast(l)
 	l.mustBackup()
 	list := hyperv.Downtimes(l.w.Trace())

@@ -182,7 +182,7 @@ func TestRestoreFailures(t *testing.T) {
 			if f.plan != "" {
 				plans = append(plans, f.plan)
 			}
-			l := newLab(t, sim.Plan(plans...))
+			l := newLabOf(t, hyperv.HostConfig{Profile: inOrder}, sim.Plan(plans...))
 			one, two := l.machine("one"), l.machine("two")
 			target := l.mustBackup()
 			report, err := l.restore(spyDone{target, func() {
@@ -597,7 +597,7 @@ func TestSavedStateBelongsToItsPlatform(t *testing.T) {
 // A host has so much memory. A machine that does not fit in stays as it is, and a
 // backup that cannot bring one back says so, and brings back the others.
 func TestMemoryOfTheHost(t *testing.T) {
-	l := newLabOf(t, hyperv.HostConfig{MemoryMB: 3 * 64}, sim.Plan("provider/commit on=h1/vss/swprv delay=9s"))
+	l := newLabOf(t, hyperv.HostConfig{MemoryMB: 3 * 64, Profile: inOrder}, sim.Plan("provider/commit on=h1/vss/swprv delay=9s"))
 	ofSize := func(mb int64) mod { return func(c *hyperv.VMConfig) { c.MemoryMB = mb } }
 	web, app := l.running("web", stopped, withLedger(), ofSize(64)), l.running("app", stopped, ofSize(64))
 	greedy := l.machine("greedy", ofSize(128))

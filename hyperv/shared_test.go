@@ -25,9 +25,9 @@ type pair struct {
 
 func newPair(t *testing.T, opts ...sim.Option) *pair {
 	t.Helper()
-	p := &pair{lab: newLab(t, opts...)}
+	p := &pair{lab: newLabOf(t, hyperv.HostConfig{Profile: inOrder}, opts...)}
 	var err error
-	p.h2, err = hyperv.NewHost(p.w, hyperv.HostConfig{Name: "h2", Catalog: guest.Catalog{ledger.Name: ledger.New}})
+	p.h2, err = hyperv.NewHost(p.w, hyperv.HostConfig{Name: "h2", Catalog: guest.Catalog{ledger.Name: ledger.New}, Profile: inOrder})
 	p.must(err)
 	p.h2.AddSwitchID("LAN", p.lan.ID)
 	p.shared, err = hyperv.NewSharedVolume(p.w, hyperv.VolumeConfig{Letter: "S:"})

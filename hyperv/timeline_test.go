@@ -152,7 +152,7 @@ func cast(l *lab) {
 }
 
 func TestTimelineOfABackup(t *testing.T) {
-	l := newLab(t)
+	l := newLabOf(t, hyperv.HostConfig{Profile: inOrder})
 	cast(l)
 	l.advance(time.Second)
 	began := len(l.w.Trace())
@@ -162,7 +162,7 @@ func TestTimelineOfABackup(t *testing.T) {
 }
 
 func TestTimelineOfAVeto(t *testing.T) {
-	l := newLab(t)
+	l := newLabOf(t, hyperv.HostConfig{Profile: inOrder})
 	l.running("A", withLedger())
 	l.running("B", stopped)
 	l.paused("E")
@@ -176,7 +176,7 @@ func TestTimelineOfAVeto(t *testing.T) {
 }
 
 func TestTimelineOfARestore(t *testing.T) {
-	l := newLab(t)
+	l := newLabOf(t, hyperv.HostConfig{Profile: inOrder})
 	l.running("A", withLedger(), onSwitch(l.lan))
 	l.running("B", stopped, onSwitch(l.lan))
 	target := l.mustBackup()

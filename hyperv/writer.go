@@ -102,8 +102,10 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 			}
 		}
 	}
-	if err := md.AddComponent(w.storeComponent()); err != nil {
-		return err
+	if w.host.profile.Policy.InitialStore {
+		if err := md.AddComponent(w.storeComponent()); err != nil {
+			return err
+		}
 	}
 	if err := w.checkSize(ev); err != nil {
 		return err
@@ -166,10 +168,10 @@ func (w *Writer) choose(ctx context.Context, ev *vss.PrepareBackupEvent, s *writ
 // order in which the requester chose them.
 func (w *Writer) sort(s *writerSession, order map[[16]byte]int) {
 	slices.SortStableFunc(s.members, func(a, b *member) int {
-		if w.host.profile.Policy.ByGUID {
-			return bytes.Compare(a.ID[:], b.ID[:])
+		if w.host.profile.Policy.InCreationOrder {
+			return cmp.Compare(order[a.ID], order[b.ID])
 		}
-		return cmp.Compare(order[a.ID], order[b.ID])
+		return bytes.Compare(a.ID[:], b.ID[:])
 	})
 }
 

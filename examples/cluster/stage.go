@@ -80,6 +80,7 @@ func (s *stage) build() error {
 // newHost makes the host of a node. What its backups must hold is noted on h1.
 func (s *stage) newHost(name string) (*hyperv.Host, error) {
 	c := hyperv.HostConfig{Name: name, Catalog: guest.Catalog{ledger.Name: ledger.New}}
+	c.Profile.Policy.InCreationOrder = true // so that every story tells of them in one order
 	if name == "h1" {
 		c.Manage = s.oracle.Watch
 	}

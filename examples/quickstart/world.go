@@ -30,6 +30,7 @@ func newHost(w *sim.World, name string, watch func(hyperv.Management) hyperv.Man
 		Volumes: hyperv.Volumes("C:", "D:"),
 		Catalog: guest.Catalog{ledger.Name: ledger.New},
 		Manage:  watch,
+		Profile: hyperv.Profile{Policy: hyperv.Policy{InCreationOrder: true}}, // so that the story tells of them in one order
 	})
 }
 
