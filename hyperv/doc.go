@@ -25,6 +25,13 @@
 // configuration; a restored machine has nothing in common with the one that was
 // backed up but those bytes.
 //
+// A machine has an account of its own, which needs access to its files
+// ([ServiceSID]): the host gives it, a restore has to put it back, and the writer,
+// which registers what was restored, does not make up for it. A machine whose files
+// were restored as contents alone is registered, and its start is an [AccessError]
+// until somebody grants access ([Host.Grant]). ISO files in its DVD drives are no part
+// of a backup; where one is not there its start is a [MediaError].
+//
 // The writer undoes what it did. Every step goes on a stack that belongs to the
 // host and outlives the management service; a failure, an abort, the end of a
 // session and a restart of the service work it off. [Audit] tells what is left.

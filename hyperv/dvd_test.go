@@ -208,6 +208,7 @@ func TestChangingMedia(t *testing.T) {
 	l.must(vm.Pause(l.ctx()))
 	l.must(vm.Eject(l.ctx(), at))
 	l.must(vm.Insert(l.ctx(), at, setup))
+	vm.Configuration().DVDs[0].Path = "a copy"
 	if got := vm.Configuration().DVDs[0].Path; got != setup {
 		t.Errorf("in the drive is %q", got)
 	}

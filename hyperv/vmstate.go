@@ -15,7 +15,9 @@ const (
 	minSave, maxSave   = 1 * time.Second, 3 * time.Second
 )
 
-// Start boots a machine that is off, or takes up the memory of a saved one.
+// Start boots a machine that is off, or takes up the memory of a saved one. It fails
+// with an [AccessError] or a [MediaError] where the machine's account has no access
+// to a file, or an ISO file is not there.
 func (vm *VM) Start(ctx context.Context) error { return vm.request(ctx, RequestStart) }
 
 // TurnOff stops the machine at once; a saved state is discarded.
