@@ -20,11 +20,11 @@ type Configuration struct {
 	BackupOffered bool // the backup integration service is offered to the guest
 	StartAction   StartAction
 	StopAction    StopAction
+	MergePending  bool // disks of checkpoints that were deleted are still to be merged
 	// Checkpoints are those of the machine in the order they were made, and
 	// ParentCheckpoint is the one that it, or the checkpoint, stands on.
 	Checkpoints      [][16]byte
 	ParentCheckpoint [16]byte
-	MergePending     bool // disks of checkpoints that were deleted are still to be merged
 	Drives           []Drive
 	DVDs             []DVD
 	Adapters         []Adapter

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
-	"time"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/internal/guid"
@@ -108,7 +107,7 @@ func (h *Host) resolve(path string) (string, error) {
 type fileStamp struct {
 	id       uint64
 	size     int64
-	modified time.Time
+	modified int64 // units of 100 ns, as the volume has it
 }
 
 func (h *Host) stampOf(path string) (fileStamp, error) {
@@ -120,7 +119,8 @@ func (h *Host) stampOf(path string) (fileStamp, error) {
 	if err != nil {
 		return fileStamp{}, err
 	}
-	return fileStamp{info.FileID(), info.Size(), info.ModTime()}, nil
+	at := info.ModTime()
+	return fileStamp{info.FileID(), info.Size(), at.Unix()*1e7 + int64(at.Nanosecond()/100)}, nil
 }
 
 // A parsedFile is what loadConfiguration took apart last.
