@@ -266,6 +266,7 @@ func (vm *VM) apply(id [16]byte) error {
 	c := frozen.clone()
 	c.ID, c.Name, c.SnapshotRoot = was.ID, was.Name, was.SnapshotRoot
 	c.Checkpoints, c.ParentCheckpoint, c.MergePending = slices.Clone(was.Checkpoints), id, was.MergePending
+	c.ReplicationPartner = was.ReplicationPartner
 	if _, err := vm.spread(c, id); err != nil {
 		return err
 	}

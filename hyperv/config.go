@@ -28,6 +28,10 @@ type Configuration struct {
 	Drives           []Drive
 	DVDs             []DVD
 	Adapters         []Adapter
+	// ReplicationPartner names the other host of the replication relation that the
+	// machine is in, or is empty. The model replicates nothing; a restore breaks the
+	// relation.
+	ReplicationPartner string
 	// Initiators names the iSCSI targets that the guest connects to by itself. The
 	// host cannot see such disks (R40); the list stands in for the settings
 	// inside the guest.

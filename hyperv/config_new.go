@@ -151,6 +151,9 @@ func (c *Configuration) newSettings(l *leaves) {
 	if c.MergePending {
 		l.boolean(mergePendingLeaf, true)
 	}
+	if c.ReplicationPartner != "" {
+		l.text(partnerLeaf, c.ReplicationPartner)
+	}
 	if c.ParentCheckpoint != [16]byte{} {
 		l.guid(checkpointParent, c.ParentCheckpoint)
 	}

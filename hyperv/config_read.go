@@ -22,6 +22,8 @@ const (
 	stopActionLeaf  = "global_settings/power/host_shutdown/action"
 
 	mergePendingLeaf = "global_settings/disk_merge_pending"
+
+	partnerLeaf = "global_settings/replication/partner" // the model's own
 )
 
 // ReadConfiguration parses a configuration file: UTF-16, or a single-byte copy
@@ -60,6 +62,7 @@ func readConfiguration(p *xmlite.Parser, file []byte) (*Configuration, error) {
 	c.StartAction = StartAction(r.integer(startActionLeaf, int64(StartAlways)))
 	c.StopAction = StopAction(r.integer(stopActionLeaf, int64(StopShutDown)))
 	c.MergePending = r.boolean(mergePendingLeaf, false)
+	c.ReplicationPartner = r.text(partnerLeaf)
 	c.Initiators = initiators(doc.Root)
 	r.checkpoints(c)
 	r.sections()

@@ -61,6 +61,7 @@ var configurationShape = shape{in: []shape{
 		holder("power",
 			holder("host_shutdown", optional("action", "integer")),
 			holder("host_startup", optional("action", "integer"))),
+		holder("replication", optional("partner", "string")),
 		holder("snapshots",
 			optional("data_root", "string"),
 			holder("list", optional("size", "integer"), holder("snapshot###", required("id", "string"))),
@@ -91,7 +92,7 @@ var configurationShape = shape{in: []shape{
 var (
 	deviceVersion = optional("VDEVVersion", "integer")
 	controller    = holder("controller#", holder("drive#",
-		required("pathname", "string"), required("type", "string"),
+		optional("pathname", "string"), required("type", "string"), // a drive may be empty
 		optional("iops_*", "integer"), optional("weight", "integer")))
 )
 

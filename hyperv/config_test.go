@@ -325,7 +325,7 @@ func TestNewConfigurations(t *testing.T) {
 		c := &hyperv.Configuration{ID: ids.Draw(t, "id"), Name: text.Draw(t, "name"), Notes: text.Draw(t, "notes"), SnapshotRoot: text.Draw(t, "root"),
 			MemoryMB: rapid.Int64Range(0, 1<<24).Draw(t, "memory"), Processors: rapid.Int64Range(0, 64).Draw(t, "processors"),
 			BackupOffered: rapid.Bool().Draw(t, "offered"), StartAction: rapid.SampledFrom([]hyperv.StartAction{0, 1, 2}).Draw(t, "start"),
-			StopAction: rapid.SampledFrom([]hyperv.StopAction{0, 1, 2}).Draw(t, "stop"), MergePending: rapid.Bool().Draw(t, "merge"),
+			StopAction: rapid.SampledFrom([]hyperv.StopAction{0, 1, 2}).Draw(t, "stop"), MergePending: rapid.Bool().Draw(t, "merge"), ReplicationPartner: rapid.SampledFrom([]string{"", "h2"}).Draw(t, "partner"),
 			Checkpoints: rapid.SliceOfNDistinct(ids, 0, 3, rapid.ID[[16]byte]).Draw(t, "checkpoints"),
 			Initiators:  rapid.SliceOfN(text, 0, 3).Draw(t, "initiators")}
 		if len(c.Checkpoints) > 0 {

@@ -79,6 +79,7 @@ func (c *Configuration) encodeSettings(t tree) {
 	if c.MergePending || t.find(mergePendingLeaf) != nil {
 		t.boolean(mergePendingLeaf, c.MergePending, false)
 	}
+	t.text(partnerLeaf, c.ReplicationPartner)
 	c.encodeCheckpoints(t)
 	t.guid("properties/global_id", c.ID)
 	t.text("properties/name", c.Name)

@@ -67,6 +67,9 @@ func (w *Writer) clear(ctx context.Context, id [16]byte, c *vss.WriterComponent)
 			}
 			return w.manage.Delete(ctx, id)
 		})
+		if err == nil {
+			breakReplication(ctx, m)
+		}
 	case errors.Is(err, ErrNotFound):
 		err = nil
 	}
@@ -225,6 +228,11 @@ func (w *Writer) reconcile(ctx context.Context, m Machine, n *note, c *vss.Write
 			sim.Emit(ctx, "hyperv/update-vhd", "R55", sim.S("vm", m.Name()), sim.S("from", d.Path), sim.S("to", actual))
 		}
 	}
+	if conf.ReplicationPartner != "" {
+		noteReplication(ctx, "hyperv/replication-dropped", m)
+		conf.ReplicationPartner = ""
+		changed = true
+	}
 	wasRoot := conf.SnapshotRoot
 	if was, is := rootOf(n.Path), rootOf(m.Path); !volume.Equal(was, is) && volume.Equal(w.host.ownPath(conf.SnapshotRoot), was) {
 		conf.SnapshotRoot = is
@@ -260,8 +268,8 @@ func (w *Writer) reconcileCheckpoints(ctx context.Context, m Machine, c *vss.Wri
 		}
 		recorded = append(recorded, conf.VHDPaths()...)
 		conf = conf.clone()
-		changed := !volume.Equal(conf.SnapshotRoot, m.Configuration.SnapshotRoot)
-		conf.SnapshotRoot = m.Configuration.SnapshotRoot
+		changed := !volume.Equal(conf.SnapshotRoot, m.Configuration.SnapshotRoot) || conf.ReplicationPartner != ""
+		conf.SnapshotRoot, conf.ReplicationPartner = m.Configuration.SnapshotRoot, ""
 		for i, d := range conf.Drives {
 			if to := w.restoredTo(c, d.Path); d.Kind == DriveVHD && !volume.Equal(to, d.Path) {
 				sim.Emit(ctx, "hyperv/update-vhd", "R55", sim.S("vm", m.Name()), sim.S("checkpoint", conf.Name), sim.S("from", d.Path), sim.S("to", to))
