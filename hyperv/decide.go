@@ -42,7 +42,11 @@ func (m Method) Caption(name string) string {
 type ReasonCode string
 
 // The reason codes of the W2008 profile, in the order in which they are
-// reported.
+// reported. Reasons that later versions alone have are not modelled, as no profile is
+// theirs: that a machine has no SCSI controller to which the disk of auto-recovery could
+// be added while it runs (Windows Server 2012 R2, which refuses the backup then), that it is
+// isolated and is offered no backup service, and the notes that it has a virtual Fibre
+// Channel adapter or a VHD that it shares with others.
 const (
 	ReasonOff              ReasonCode = "VM_OFF"
 	ReasonSaved            ReasonCode = "VM_SAVED"
@@ -60,8 +64,9 @@ const (
 	ReasonDynamicDisk      ReasonCode = "GUEST_DYNAMIC_DISK"
 	ReasonFileSystem       ReasonCode = "GUEST_FS_NO_SNAPSHOT"
 	ReasonShadowStorage    ReasonCode = "GUEST_SHADOWSTORAGE_REDIRECTED"
-	ReasonPassThrough      ReasonCode = "PASSTHROUGH_PRESENT" // a note
-	ReasonISCSI            ReasonCode = "ISCSI_PRESENT"       // a note
+	ReasonClusterOffline   ReasonCode = "CLUSTER_RESOURCE_OFFLINE" // see [HostConfig.OfflineGroup]
+	ReasonPassThrough      ReasonCode = "PASSTHROUGH_PRESENT"      // a note
+	ReasonISCSI            ReasonCode = "ISCSI_PRESENT"            // a note
 )
 
 // ReasonCodes lists the codes of the W2008 profile in their order, each with the
@@ -93,6 +98,7 @@ var reasonDocs = [...]ReasonDoc{
 	{Code: ReasonDynamicDisk, Rule: "R18", Text: "the guest has a dynamic disk"},
 	{Code: ReasonFileSystem, Rule: "R19", Text: "a disk of the guest has a file system that cannot be snapshotted"},
 	{Code: ReasonShadowStorage, Rule: "R33", Text: "the guest keeps the shadow copies of a volume on another one"},
+	{Code: ReasonClusterOffline, Rule: "R59", Text: "the machine's cluster group is offline, as somebody tells the host who knows of the cluster"},
 	{Code: ReasonPassThrough, Rule: "R39", Text: "a pass-through disk is not in the backup", Note: true},
 	{Code: ReasonISCSI, Rule: "R40", Text: "a disk that the guest's own iSCSI initiator connects to is not in the backup", Note: true},
 }
@@ -159,6 +165,7 @@ type Facts struct {
 	PassThrough      []string // names of disks that are not in the backup
 	Initiators       []string // iSCSI targets of the guest, which are not either
 	Folders          []string // in which the host has volumes mounted: `C:\ClusterStorage\Volume1`
+	OfflineGroup     string   // the machine's cluster group if it is offline, and somebody tells
 	Guest            *GuestFacts
 }
 
@@ -202,6 +209,9 @@ func (p Profile) Decide(f Facts) Decision {
 	f.judgeLocation(add)
 	f.judgeDisks(add)
 	f.judgeStorage(add)
+	if f.OfflineGroup != "" {
+		add(ReasonClusterOffline, f.OfflineGroup)
+	}
 	f.note(func(code ReasonCode, detail string) { d.Notes = append(d.Notes, Reason{code, detail}) })
 	if len(d.Reasons) == 0 {
 		d.Method = MethodChildSnapshot

@@ -34,6 +34,7 @@ var breaches = []breach{
 	{hyperv.ReasonShadowStorage, func(f *hyperv.Facts) {
 		f.Guest.Redirected = append(f.Guest.Redirected, guest.ShadowStorage{Volume: "C:", On: "D:"})
 	}},
+	{hyperv.ReasonClusterOffline, func(f *hyperv.Facts) { f.OfflineGroup = "group" }},
 }
 
 func codesOf(d hyperv.Decision) []hyperv.ReasonCode {
@@ -239,5 +240,27 @@ func TestProtocolMismatch(t *testing.T) {
 	l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{OldestService: "6.1"}})
 	l.decides(l.running("old"), hyperv.MethodSavedState, hyperv.ReasonICProtocol)
 	l.mustBackup()
+	l.settled()
+}
+
+// A machine whose cluster group is offline is saved, where somebody tells; the others
+// are not, and a host that nobody tells asks nobody.
+func TestOfflineClusterGroup(t *testing.T) {
+	var down [16]byte
+	l := newLabOf(t, hyperv.HostConfig{OfflineGroup: func(id [16]byte) string {
+		if id == down {
+			return "SQL Group"
+		}
+		return ""
+	}})
+	db, other := l.running("db"), l.running("other")
+	l.decides(db, hyperv.MethodChildSnapshot)
+	down = db.ID()
+	l.decides(db, hyperv.MethodSavedState, hyperv.ReasonClusterOffline)
+	l.decides(other, hyperv.MethodChildSnapshot)
+	l.mustBackup()
+	if e := l.event("hyperv/reason", "vm=db"); e.Get("code") != "CLUSTER_RESOURCE_OFFLINE" || e.Get("detail") != "SQL Group" || e.Rule != "R59" {
+		t.Errorf("%v", e)
+	}
 	l.settled()
 }

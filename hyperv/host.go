@@ -28,6 +28,11 @@ type HostConfig struct {
 	// Catalog makes the programs that guests have installed.
 	Catalog guest.Catalog
 	Profile Profile
+	// OfflineGroup, if set, tells the cluster group that a machine belongs to if it is
+	// offline, and "" otherwise; such a machine is not backed up from inside, as books
+	// about backup of the time have it. By itself a host knows nothing of clusters (R59).
+	// It must neither give way nor change anything.
+	OfflineGroup func(machine [16]byte) string
 	// NewRequestor makes the backup services of guests in place of the ones that
 	// belong to their operating systems, as [guest.Config] has it.
 	NewRequestor func(m *guest.Machine) guest.Requestor
@@ -73,6 +78,7 @@ type Host struct {
 	wrapped  Management // see managed
 
 	newRequestor func(*guest.Machine) guest.Requestor
+	offlineGroup func([16]byte) string
 
 	volumes  []*hostVolume
 	switches []*Switch
@@ -106,6 +112,7 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 		manage:  c.Manage,
 
 		newRequestor: c.NewRequestor,
+		offlineGroup: c.OfflineGroup,
 
 		byID: make(map[[16]byte]*VM),
 		luns: make(map[string]guest.Disk),

@@ -175,6 +175,9 @@ func (vm *VM) facts(disks, parents []string) Facts {
 			f.PassThrough = append(f.PassThrough, d.Path)
 		}
 	}
+	if vm.host.offlineGroup != nil {
+		f.OfflineGroup = vm.host.offlineGroup(vm.ID())
+	}
 	if m := vm.Guest(); m != nil {
 		f.Guest = vm.guestFacts(m)
 	}
