@@ -54,6 +54,13 @@ func TestRestoreBreaksReplication(t *testing.T) {
 		if c.ReplicationPartner != "" || back.Configuration().ReplicationPartner != "" {
 			t.Errorf("%s: it is in a relation with %q", when, c.ReplicationPartner)
 		}
+		m, err := h.h.Management().Machine(h.ctx(), back.ID())
+		h.must(err)
+		for _, path := range m.Checkpoints {
+			if c, err := hyperv.ReadConfigurationStrictly(h.bytes(path)); err != nil || c.ReplicationPartner != "" {
+				t.Errorf("%s: a checkpoint is in a relation with %q, %v", when, c.ReplicationPartner, err)
+			}
+		}
 		h.must(back.Start(h.ctx()))
 		h.mustBackup(only("db"))
 		h.settledNow()

@@ -443,7 +443,7 @@ func TestRestoreByALiar(t *testing.T) {
 	l.grant(back, back.ConfigurationPath(), `D:\VMs\db\system.vhd`)
 	err := back.Start(l.ctx())
 	var e *hyperv.Error
-	if !errors.Is(err, volume.ErrFileNotFound) || !errors.As(err, &e) || back.State() != hyperv.StateOff {
+	if !errors.Is(err, volume.ErrFileNotFound) || vss.HRESULTOf(err) != 0x80070002 || !errors.As(err, &e) || !strings.Contains(err.Error(), `D:\VMs\db\data.vhd`) || back.State() != hyperv.StateOff {
 		t.Errorf("%v, db is %v", err, back.State())
 	}
 	l.works(back)
