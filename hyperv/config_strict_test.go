@@ -155,6 +155,10 @@ func TestHostsWriteStrictly(t *testing.T) {
 	other := l.h.AddSwitch("other")
 	vm := l.running("db", also("data.vhd", guest.NTFS), also("log.vhd", guest.NTFS), also("more.vhd", guest.NTFS), also("scsi.vhd", guest.NTFS),
 		onSwitch(l.lan), onSwitch(other), withLedger())
+	dvd := l.machine("dvd", func(c *hyperv.VMConfig) { c.DVDs = []string{"", ""} })
+	empty := dvd.Configuration()
+	empty.DVDs = append(empty.DVDs[1:], hyperv.DVD{Slot: hyperv.Slot{Bus: hyperv.SCSI, Drive: 3}})
+	l.must(dvd.Configure(l.ctx(), empty))
 	strictly := func(when string) {
 		t.Helper()
 		files := 0

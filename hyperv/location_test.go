@@ -83,3 +83,22 @@ func TestRestoreOfAVHDOfAnotherMachine(t *testing.T) {
 		t.Errorf("both run: %v", err)
 	}
 }
+
+// In the default location, where a machine's own file goes, stands a link of its name to
+// another machine's configuration: the file takes the place of the link, and is not
+// written over what that leads to.
+func TestRestoreOverTheLinkOfAnother(t *testing.T) {
+	l := newLab(t)
+	one, two := l.machine("one"), l.machine("two", func(c *hyperv.VMConfig) { c.Root = "" })
+	target := l.mustBackup()
+	l.remove(two)
+	was := string(l.bytes(one.ConfigurationPath()))
+	l.must(l.h.Volume("C").Symlink(one.ConfigurationPath(), linkOf(two)[2:]))
+	l.mustRestore(target, onlyRestore("two"))
+	if string(l.bytes(one.ConfigurationPath())) != was || l.linkTo(linkOf(two)) != "" || l.h.VM("two").ConfigurationPath() != linkOf(two) {
+		t.Errorf("the link leads to %q, %s", l.linkTo(linkOf(two)), l.describe())
+	}
+	l.must(l.h.VM("one").Start(l.ctx()))
+	l.must(l.h.VM("two").Start(l.ctx()))
+	l.settledNow()
+}
