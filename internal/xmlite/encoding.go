@@ -3,6 +3,7 @@ package xmlite
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -86,8 +87,10 @@ func sizeOf(r io.Reader) (int64, bool) {
 	switch r := r.(type) {
 	case interface{ Len() int }:
 		return int64(r.Len()), true
-	case interface{ Size() int64 }: // a file's
-		return max(r.Size(), 0), true
+	case fs.File:
+		if info, err := r.Stat(); err == nil && info.Mode().IsRegular() {
+			return max(info.Size(), 0), true
+		}
 	}
 	return 0, false
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
@@ -219,7 +221,7 @@ func TestReadErrors(t *testing.T) {
 		t.Errorf("a broken reader: %v", err)
 	}
 	for size, ok := range map[int64]bool{4: true, 3: false} {
-		for _, r := range []io.Reader{strings.NewReader("<a/>"), iotest.OneByteReader(strings.NewReader("<a/>"))} {
+		for _, r := range []io.Reader{strings.NewReader("<a/>"), iotest.OneByteReader(strings.NewReader("<a/>")), open(t, "a/b")} {
 			if _, err := xmlite.Read(r, xmlite.Limits{Size: size}); (err == nil) != ok || err != nil && !errors.Is(err, xmlite.ErrLimit) {
 				t.Errorf("at most %d bytes: %v", size, err)
 			}
@@ -228,6 +230,18 @@ func TestReadErrors(t *testing.T) {
 	if _, err := xmlite.Parse(strings.NewReader("<a></b>"), xmlite.Limits{}); err == nil {
 		t.Error("a malformed text is parsed")
 	}
+	if _, err := xmlite.Read(open(t, "a"), xmlite.Limits{}); err == nil {
+		t.Error("a directory is read")
+	}
+}
+
+func open(t *testing.T, name string) fs.File {
+	t.Helper()
+	f, err := fstest.MapFS{"a/b": {Data: []byte("<a/>")}}.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
 
 // A parser that has read other documents reads the next one as a new parser does.
