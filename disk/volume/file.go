@@ -124,7 +124,7 @@ func (v *Volume) openable(id inodeID, access Access, share Share) error {
 	if n.kind != isFile || access&Write != 0 && n.attrs&ReadOnly != 0 {
 		return ErrAccessDenied
 	}
-	if w := v.writers[id]; access&Write != 0 && w != nil && !(w.shared && share&ShareWrite != 0) {
+	if w := v.writers[id]; access&Write != 0 && w.count > 0 && !(w.shared && share&ShareWrite != 0) {
 		return ErrSharingViolation
 	}
 	return nil
@@ -133,12 +133,9 @@ func (v *Volume) openable(id inodeID, access Access, share Share) error {
 // lend notes that somebody writes a file.
 func (v *Volume) lend(id inodeID, share Share) {
 	if v.writers == nil {
-		v.writers = map[inodeID]*writers{}
+		v.writers = map[inodeID]writers{}
 	}
-	if v.writers[id] == nil {
-		v.writers[id] = &writers{shared: share&ShareWrite != 0}
-	}
-	v.writers[id].count++
+	v.writers[id] = writers{v.writers[id].count + 1, share&ShareWrite != 0} // all share it, or there is one
 }
 
 // Close ends the use of the file. A second Close is [ErrInvalidHandle].
@@ -152,12 +149,12 @@ func (f *File) Close() error {
 	if f.access&Write == 0 {
 		return nil
 	}
-	switch w := f.v.writers[f.id]; {
-	case w == nil: // a stream that was removed
-	case w.count > 1:
-		w.count--
-	default:
+	switch w := f.v.writers[f.id]; w.count {
+	case 0: // a stream that was removed
+	case 1:
 		delete(f.v.writers, f.id)
+	default:
+		f.v.writers[f.id] = writers{w.count - 1, w.shared}
 	}
 	return nil
 }

@@ -43,11 +43,11 @@ type Volume struct {
 	files    table
 	trail    trail
 	used     int64
-	quotas   int                  // directories that have one
-	writers  map[inodeID]*writers // of files that are open for writing
-	shadows  []*Volume            // in order of creation
-	sealed   bool                 // a shadow copy that nobody writes any more
-	deleted  bool                 // a shadow copy that is gone
+	quotas   int                 // directories that have one
+	writers  map[inodeID]writers // of files that are open for writing
+	shadows  []*Volume           // in order of creation
+	sealed   bool                // a shadow copy that nobody writes any more
+	deleted  bool                // a shadow copy that is gone
 }
 
 // A family is a volume and its shadow copies: they share bytes and numbers, and
@@ -169,7 +169,7 @@ func (v *Volume) usable(write bool) error {
 
 // busy refuses to take a file away from under those who write it.
 func (v *Volume) busy(id inodeID) error {
-	if v.writers[id] != nil {
+	if v.writers[id].count > 0 {
 		return ErrSharingViolation
 	}
 	return nil

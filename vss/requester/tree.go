@@ -48,6 +48,11 @@ func (t *tree) directory(name string) (string, error) {
 }
 
 func (t *tree) makeDirectory(name string) error {
+	if t.fresh {
+		if err := t.Mkdir(name); !errors.Is(err, fs.ErrExist) {
+			return t.count(err)
+		}
+	}
 	info, err := fs.Stat(t.Files, name)
 	switch {
 	case err == nil && !info.IsDir():
