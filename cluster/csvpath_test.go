@@ -92,7 +92,7 @@ func TestBackupBelowClusterStorage(t *testing.T) {
 	var volumes []requester.Volume
 	target := &requester.Memory{}
 	l.must(l.as("backup", func(ctx context.Context) error {
-		b := &requester.Backup{Service: l.host("h1").VSS(), Target: target}
+		b := &requester.Backup{Service: l.host("h1").VSS(), Target: target, MayBeMissing: hyperv.MayBeMissing}
 		b.Select = func(_ *vss.WriterMetadata, c *vss.ComponentInfo) bool {
 			ours := strings.HasSuffix(c.Caption, `\db`)
 			for _, f := range c.Files {

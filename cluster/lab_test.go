@@ -197,7 +197,7 @@ func (l *lab) runBackup(ctx context.Context, node string, target requester.Files
 			return err
 		}
 	}
-	b := &requester.Backup{Service: h.VSS(), Target: target}
+	b := &requester.Backup{Service: h.VSS(), Target: target, MayBeMissing: hyperv.MayBeMissing}
 	if len(names) > 0 {
 		b.Select = func(_ *vss.WriterMetadata, c *vss.ComponentInfo) bool {
 			return slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(c.Caption, `\`+n) })

@@ -174,7 +174,7 @@ func TestTwoBackupsOfDifferentMachines(t *testing.T) {
 				return
 			}
 			done = true
-			second := &requester.Backup{Service: l.h.VSS(), Target: &requester.Memory{}}
+			second := &requester.Backup{Service: l.h.VSS(), Target: &requester.Memory{}, MayBeMissing: hyperv.MayBeMissing}
 			only("erp", "other")(second)
 			if _, err := second.Run(l.w.Current()); err != nil {
 				t.Errorf("the second backup: %v", err)

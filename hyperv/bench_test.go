@@ -31,7 +31,7 @@ func restoreTo(ctx context.Context, h *hyperv.Host, target requester.Files) erro
 }
 
 func backUp(ctx context.Context, h *hyperv.Host, target requester.Files) error {
-	_, err := (&requester.Backup{Service: h.VSS(), Target: target}).Run(ctx)
+	_, err := (&requester.Backup{Service: h.VSS(), Target: target, MayBeMissing: hyperv.MayBeMissing}).Run(ctx)
 	return err
 }
 

@@ -231,7 +231,7 @@ func (l *lab) backup(mods ...func(*requester.Backup)) (*requester.Memory, error)
 	l.t.Helper()
 	l.note()
 	target := &requester.Memory{}
-	r := &requester.Backup{Service: l.h.VSS(), Target: target}
+	r := &requester.Backup{Service: l.h.VSS(), Target: target, MayBeMissing: hyperv.MayBeMissing}
 	for _, mod := range mods {
 		mod(r)
 	}

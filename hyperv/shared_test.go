@@ -46,7 +46,7 @@ func onShared(c *hyperv.VMConfig) {
 
 func (p *pair) backupOn(h *hyperv.Host) error {
 	return p.as("backup", func(ctx context.Context) error {
-		_, err := (&requester.Backup{Service: h.VSS(), Target: &requester.Memory{}}).Run(ctx)
+		_, err := (&requester.Backup{Service: h.VSS(), Target: &requester.Memory{}, MayBeMissing: hyperv.MayBeMissing}).Run(ctx)
 		return err
 	})
 }

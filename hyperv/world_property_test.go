@@ -257,7 +257,7 @@ func (v vmSpec) startWrites(w *world, vm *hyperv.VM) {
 // it does.
 func (w *world) backup(ctx context.Context) error {
 	return w.as(ctx, "backup", func(ctx context.Context) error {
-		_, err := (&requester.Backup{Service: w.host.VSS(), Target: w.target}).Run(ctx)
+		_, err := (&requester.Backup{Service: w.host.VSS(), Target: w.target, MayBeMissing: hyperv.MayBeMissing}).Run(ctx)
 		return err
 	})
 }

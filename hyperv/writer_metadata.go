@@ -37,6 +37,21 @@ func (w *Writer) component(m Machine, method Method) vss.ComponentInfo {
 	return c
 }
 
+// MayBeMissing tells of a file that a writer lists, and that is not on the shadow copy,
+// whether a backup may do without it: a disk of a checkpoint, which may have been merged
+// since the metadata were gathered, or a part of a saved state. The program hypervbackup
+// does without these, and without no others. It is a requester's business:
+//
+//	b := &requester.Backup{Service: h.VSS(), Target: target, MayBeMissing: hyperv.MayBeMissing}
+func MayBeMissing(w *vss.WriterMetadata, path string) bool {
+	dot := max(strings.LastIndexByte(path, '.'), 0)
+	switch strings.ToLower(path[dot:]) {
+	case ".avhd", ".avhdx", ".bin", ".vsv", ".vmrs":
+		return w.Identity.WriterID == WriterID
+	}
+	return false
+}
+
 // errMetadataTooLong is ERROR_BAD_LENGTH, as the service logs it.
 const errMetadataTooLong vss.HRESULT = 0x80070018
 

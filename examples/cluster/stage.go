@@ -148,7 +148,7 @@ func (s *stage) runBackup(ctx context.Context, node string, target *requester.Me
 	if err := s.csv.PrepareForBackup(ctx, node); err != nil {
 		return err
 	}
-	_, err := (&requester.Backup{Service: s.hosts[node].VSS(), Target: target}).Run(ctx)
+	_, err := (&requester.Backup{Service: s.hosts[node].VSS(), Target: target, MayBeMissing: hyperv.MayBeMissing}).Run(ctx)
 	return err
 }
 

@@ -125,7 +125,7 @@ func (s *story) backup() (result *requester.Result, err error) {
 		return nil, err
 	}
 	err = s.as("backup", func(ctx context.Context) error {
-		result, err = (&requester.Backup{Service: s.host.VSS(), Target: s.target}).Run(ctx)
+		result, err = (&requester.Backup{Service: s.host.VSS(), Target: s.target, MayBeMissing: hyperv.MayBeMissing}).Run(ctx)
 		return err
 	})
 	return result, err

@@ -241,7 +241,7 @@ func ExampleTestManagement() {
 			_ = host.Volume("D").WriteFile(`\`+name+file, []byte("the bytes of "+name))
 		}
 	}
-	_, err = (&requester.Backup{Service: host.VSS(), Target: &requester.Memory{}}).Run(context.Background())
+	_, err = (&requester.Backup{Service: host.VSS(), Target: &requester.Memory{}, MayBeMissing: hyperv.MayBeMissing}).Run(context.Background())
 	fmt.Println("backup:", err)
 	for _, line := range f.log {
 		fmt.Println(line)

@@ -22,7 +22,7 @@ func MustBeSettled(t testing.TB, h *hyperv.Host) {
 	if t.Failed() {
 		return
 	}
-	if _, err := (&requester.Backup{Service: h.VSS(), Target: &requester.Memory{}}).Run(t.Context()); err != nil {
+	if _, err := (&requester.Backup{Service: h.VSS(), Target: &requester.Memory{}, MayBeMissing: hyperv.MayBeMissing}).Run(t.Context()); err != nil {
 		t.Errorf("%s: the next backup fails: %v", h.Name(), err)
 	}
 	mustBeClean(t, h, " after the next backup")

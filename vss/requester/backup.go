@@ -46,6 +46,12 @@ type Backup struct {
 	// Options are the writer-defined options of a component, "" for none.
 	Options func(w *vss.WriterMetadata, c *vss.ComponentInfo) string
 
+	// MayBeMissing tells of a file that a writer names, without wildcards, and that is
+	// not on the shadow copy, whether the backup may do without it: a writer lists files
+	// when it describes itself, and what it does may remove some before the shadow copy
+	// is made. None may if nil. Component.Missing tells which were.
+	MayBeMissing func(w *vss.WriterMetadata, path string) bool
+
 	// WholeFiles has the writers know that parts of files cannot be backed up.
 	WholeFiles bool
 
@@ -99,6 +105,7 @@ type Component struct {
 	Writer  string
 	Caption string
 	Roots   []string // volumes in whose root its writer has files: `D:\`
+	Missing []string // files that the backup does without
 	Files   int      // of all its members; a file of several components counts for the first
 	Bytes   int64
 }

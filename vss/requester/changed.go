@@ -43,7 +43,7 @@ func (c *copier) differing(ctx context.Context, comp *chosen, d *vss.Differenced
 	if set.on == nil || set.on.shadow == nil {
 		return phase("copy", d.FileSpec.String(), fmt.Errorf("%w: changed files outside of the shadow copies", vss.ErrObjectNotFound))
 	}
-	found, err := set.expand(comp)
+	found, err := c.expand(ctx, comp, set)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 // A chosen component, with everything that comes along with it.
 type chosen struct {
 	Component
+	writer    *vss.WriterMetadata
 	typ       vss.BackupType // what the writer takes the backup for
 	sets      []source
 	excludes  []vss.FileSpec         // of its writer
@@ -61,7 +62,7 @@ func (j *job) add(ctx context.Context, m *vss.WriterMetadata, plan *writerPlan) 
 	excludes := j.places.excludes(m)
 	for _, key := range plan.keys {
 		info := m.Component(key)
-		c := &chosen{excludes: excludes, typ: m.Schema.Effective(j.typ), Component: component(m, info, plan.tree)}
+		c := &chosen{writer: m, excludes: excludes, typ: m.Schema.Effective(j.typ), Component: component(m, info, plan.tree)}
 		if err := j.addSources(c, m); err != nil {
 			return err
 		}

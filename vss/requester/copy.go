@@ -30,6 +30,8 @@ type copier struct {
 	job  *job
 	to   *tree
 	done map[string]bool // by folded name
+
+	missing []byte // text of the file that names what is missing
 }
 
 // copy copies the files of the chosen components out of the shadow copies. Which
@@ -44,7 +46,10 @@ func (j *job) copy(ctx context.Context) error {
 		j.made.Files += comp.Files
 		j.made.Bytes += comp.Bytes
 	}
-	return c.to.list.save(j.Target)
+	if err := c.to.list.save(j.Target); err != nil {
+		return err
+	}
+	return c.saveMissing()
 }
 
 // component copies the files of a component: those that the writer says have
@@ -74,15 +79,9 @@ func (c *copier) component(ctx context.Context, comp *chosen) error {
 	return nil
 }
 
-// expand lists the files of a file set in the shadow copy.
-func (set *source) expand(comp *chosen) ([]vss.FoundFile, error) {
-	found, err := vss.ExpandFileSet(set.on.shadow, set.on.Name, set.FileSet, vss.ExpandOptions{Excludes: comp.excludes})
-	return found, phase("copy", set.FileSpec.String(), err)
-}
-
 // set copies the files of one file set that are not settled otherwise.
 func (c *copier) set(ctx context.Context, comp *chosen, set *source, settled map[string]bool) error {
-	found, err := set.expand(comp)
+	found, err := c.expand(ctx, comp, set)
 	if err != nil {
 		return err
 	}

@@ -36,5 +36,6 @@
 // metadata document of each writer, and a directory files with the files under
 // their original paths: D:\VMs\a.vhd is files/D/VMs/a.vhd. Of a file that a writer
 // names in parts these stand there one behind the other, in the order of their
-// offsets. Security descriptors stand in Security.txt ([SecurityName]).
+// offsets. Security descriptors stand in Security.txt ([SecurityName]), and the names
+// of files that were gone in Missing.txt ([MissingName]).
 package requester

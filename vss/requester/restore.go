@@ -116,6 +116,7 @@ type restoreJob struct {
 	writers instances // running ones that take part
 
 	security map[string]string // descriptors, by the folded names of files
+	missing  map[string]bool   // what the backup did without, by folded names
 	report   *Report
 }
 
@@ -153,6 +154,9 @@ func (j *restoreJob) run(ctx context.Context) error {
 		if j.security, err = loadSecurity(j.Source); err != nil {
 			return err
 		}
+	}
+	if j.missing, err = loadMissing(j.Source); err != nil {
+		return err
 	}
 	bc, err := connect(ctx, j.Service, j.through)
 	if err != nil {

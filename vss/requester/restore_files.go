@@ -203,6 +203,9 @@ func (j *restoreJob) planSet(files fs.FS, it *item, d *destination, alternate bo
 		dir = j.places.path(mapping)
 	}
 	found, err := vss.ExpandFileSet(files, "", at, vss.ExpandOptions{Excludes: it.excludes})
+	if errors.Is(err, fs.ErrNotExist) && j.without(at) {
+		return nil, nil
+	}
 	if errors.Is(err, fs.ErrNotExist) && (d.optional || at.Mask&vss.AllBackupRequired != vss.AllBackupRequired) {
 		return nil, nil // another backup of the chain holds it
 	}

@@ -28,7 +28,7 @@ func (j *job) begin(context.Context) error {
 	if err := newTree(j.Target).writeFile(unfinished, nil); err != nil { // what follows is ours to remove
 		return phase("save", unfinished, err)
 	}
-	for _, name := range []string{DocumentName, SecurityName, FilesName, WritersName} {
+	for _, name := range []string{DocumentName, SecurityName, MissingName, FilesName, WritersName} {
 		if err := removeAll(j.Target, name); err != nil {
 			return phase("save", name, err)
 		}
@@ -55,7 +55,7 @@ func CheckTarget(f Files) error {
 	if exists(f, DocumentName) || exists(f, unfinished) {
 		return nil
 	}
-	for _, name := range []string{FilesName, WritersName, SecurityName} {
+	for _, name := range []string{FilesName, WritersName, SecurityName, MissingName} {
 		if holds(f, name) {
 			return phase("save", name, ErrNotATarget)
 		}
