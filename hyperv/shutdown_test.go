@@ -254,9 +254,8 @@ func TestRoomForTheMemory(t *testing.T) {
 
 	l.must(vm.Start(l.ctx()))
 	target := l.mustBackup()
-	if !bytes.Equal(l.bytesIn(target, vm.MemoryPath()), empty) {
-		t.Error("the backup by a snapshot inside has memory")
-	}
+	l.hasMemory(target, vm, false)
+	check("behind a backup", true)
 	l.mustRestore(target)
 	back := l.h.VM("db")
 	if back.State() != hyperv.StateOff {

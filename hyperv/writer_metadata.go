@@ -24,8 +24,11 @@ func (w *Writer) component(m Machine, method Method) vss.ComponentInfo {
 		c.Files = append(c.Files, vss.FileSet{FileSpec: vss.FileSpec{Path: path, Spec: spec}})
 	}
 	add(f.folder, volume.Base(m.Path))
-	// What the folder holds depends on whether the machine is saved when the
-	// shadow copy is taken; it may be missing or empty.
+	// Memory and device state are not named one by one, for those that the method now
+	// would have saved alone: the machine may have to be saved by the time of the
+	// shadow copy that is not to be now, and its memory must be in the backup then. Of
+	// one whose guest takes a snapshot the writer removes them from the shadow copy;
+	// see removeMemory. So the folder may be missing or empty.
 	add(f.stateFolder(), "*")
 	for _, path := range w.host.ownPaths(append(m.Configuration.VHDPaths(), m.Parents...)) {
 		add(volume.Dir(path), volume.Base(path))

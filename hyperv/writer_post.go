@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/shadowsim/shadowsim/disk"
@@ -98,6 +99,30 @@ func (w *Writer) rollBackVM(ctx context.Context, ev *vss.PostSnapshotEvent, m *m
 			return failure(writerCode(err, vss.ErrWriterErrorRetryable), m.Name(), err)
 		}
 	}
+	return w.removeMemory(ctx, ev, m)
+}
+
+// removeMemory takes the memory of a machine whose guest took a snapshot out of the
+// shadow copy: the file that is kept free for it ([StopSave]), or that of a machine
+// which somebody saved meanwhile. It does not go with disks that were rolled back.
+func (w *Writer) removeMemory(ctx context.Context, ev *vss.PostSnapshotEvent, m *member) error {
+	f := filesOf(m.Path, m.ID)
+	for _, path := range []string{f.devices(), f.memory()} {
+		shadow, rest, err := w.shadowOf(ev, path)
+		if errors.Is(err, errReadOnlyShadow) { // nothing on it was rolled back, or it has failed by now
+			return nil
+		}
+		if err == nil {
+			err = shadow.Remove(rest)
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return failure(writerCode(err, vss.ErrWriterErrorRetryable), m.Name(), fmt.Errorf("%s on the shadow copy: %w", path, err))
+		default:
+			sim.Emit(ctx, "hyperv/remove-memory", "", sim.S("vm", m.Name()), sim.S("file", path))
+		}
+	}
 	return nil
 }
 
@@ -158,6 +183,8 @@ func (w *Writer) object(m *member) string {
 	return w.host.actor.Path() + "/" + m.Name()
 }
 
+var errReadOnlyShadow = errors.New("the shadow copy cannot be mounted for writing")
+
 // shadowOf finds the copy of a file of the host on the set's shadow copies.
 func (w *Writer) shadowOf(ev *vss.PostSnapshotEvent, path string) (*volume.Volume, string, error) {
 	on, rest, err := w.host.volumeOf(path)
@@ -174,7 +201,7 @@ func (w *Writer) shadowOf(ev *vss.PostSnapshotEvent, path string) (*volume.Volum
 	}
 	v, ok := fsys.(interface{ Volume() *volume.Volume })
 	if !ok {
-		return nil, "", fmt.Errorf("the shadow copy %s cannot be mounted for writing", device)
+		return nil, "", fmt.Errorf("%w: %s", errReadOnlyShadow, device)
 	}
 	return v.Volume(), rest, nil
 }
