@@ -3,11 +3,14 @@ package hyperv_test
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/shadowsim/shadowsim/hyperv"
+	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/requester"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -60,12 +63,126 @@ func TestF16_ShadowCopyCannotBeWritten(t *testing.T) {
 			if n := len(l.events(func(e sim.Event) bool { return e.Kind == "hyperv/event" && e.Get("id") == "10111" })); n != 2 || saves != 2 {
 				t.Errorf("%d mounts failed after %d saves", n, saves)
 			}
+			l.logsVolumeErrors(2)
 		} else {
 			l.failsWith(err, atPrepareSnapshot, retryable, "db: ", "VSS_VOLSNAP_ATTR_NO_AUTORECOVERY")
 			if saves != 0 {
 				t.Errorf("%d machines were saved", saves)
 			}
 		}
+		l.recovers()
+	}
+}
+
+// logsVolumeErrors counts the entries of the event log with which the service says
+// that a volume failed it.
+func (l *lab) logsVolumeErrors(want int) {
+	l.t.Helper()
+	n := 0
+	for _, e := range vss.EventLog(l.w.Trace()) {
+		if e.ID == 12289 && e.Source == "VSS" && e.Log == "Application" && e.Level == vss.LogError {
+			n++
+		}
+	}
+	if n != want {
+		l.t.Errorf("%d entries 12289, want %d", n, want)
+	}
+}
+
+// A rack is a software provider whose copies can be read, and not be written: it
+// shows no volume, or seals it at once.
+type rack struct {
+	hides bool
+	set   []vss.PrepareRequest
+	made  []vss.PrepareRequest
+}
+
+func (*rack) IsVolumeSupported(context.Context, vss.Volume, vss.SnapshotContext) (bool, error) {
+	return true, nil
+}
+
+func (r *rack) BeginPrepareSnapshot(_ context.Context, p vss.PrepareRequest) error {
+	r.set = append(slices.DeleteFunc(r.set, func(o vss.PrepareRequest) bool { return o.Set != p.Set }), p)
+	return nil
+}
+
+func (*rack) EndPrepareSnapshots(context.Context, guid.GUID) error { return nil }
+func (*rack) PreCommitSnapshots(context.Context, guid.GUID) error  { return nil }
+
+func (r *rack) CommitSnapshots(ctx context.Context, _ guid.GUID) error {
+	var errs []error
+	for _, p := range r.set {
+		errs = append(errs, p.Volume.CreateShadow(ctx, p.Snapshot))
+	}
+	r.made, r.set = append(r.made, r.set...), nil
+	return errors.Join(errs...)
+}
+
+func (r *rack) PostCommitSnapshots(ctx context.Context, _ guid.GUID) error {
+	var errs []error
+	for _, p := range r.made {
+		if !r.hides {
+			errs = append(errs, p.Volume.SealShadow(ctx, p.Snapshot))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (*rack) PreFinalCommitSnapshots(context.Context, guid.GUID) error  { return nil }
+func (*rack) PostFinalCommitSnapshots(context.Context, guid.GUID) error { return nil }
+func (*rack) AbortSnapshots(context.Context, guid.GUID) error           { return nil }
+
+func (r *rack) find(id guid.GUID) (p vss.PrepareRequest, ok bool) {
+	i := slices.IndexFunc(r.made, func(p vss.PrepareRequest) bool { return p.Snapshot == id })
+	if i < 0 {
+		return p, false
+	}
+	return r.made[i], true
+}
+
+func (r *rack) DeleteSnapshot(ctx context.Context, id guid.GUID) error {
+	p, ok := r.find(id)
+	if !ok {
+		return vss.ErrObjectNotFound
+	}
+	r.made = slices.DeleteFunc(r.made, func(o vss.PrepareRequest) bool { return o.Snapshot == id })
+	return p.Volume.DeleteShadow(ctx, id)
+}
+
+func (r *rack) OpenSnapshot(id guid.GUID) (fs.FS, error) {
+	p, ok := r.find(id)
+	if !ok {
+		return nil, vss.ErrObjectNotFound
+	}
+	fsys, err := p.Volume.OpenShadow(id)
+	if r.hides {
+		return struct{ fs.FS }{fsys}, err
+	}
+	return fsys, err
+}
+
+// F16: the host's provider cannot expose its copies for writing. No machine with a
+// snapshot inside can be backed up, which both logs say, and all others can.
+func TestF16_CopiesCannotBeWritten(t *testing.T) {
+	for _, hides := range []bool{true, false} {
+		l := newLab(t)
+		crew(l)
+		id := guid.GUID{0x16}
+		l.must(l.h.VSS().RegisterProvider(&rack{hides: hides}, vss.ProviderConfig{ID: id, Name: "rack"}))
+		_, err := l.backup()
+		l.failsWith(err, atPostSnapshot, retryable, "db: ", "erp: ", "(event 10111)")
+		for _, vm := range []string{"db", "erp"} {
+			l.event("hyperv/event", "vm="+vm, "id=10111")
+			l.event("hyperv/event", "vm="+vm, "id=10104")
+		}
+		l.logsVolumeErrors(2)
+		l.settled()
+		target := l.mustBackup(only("web", "app", "off", "mine"))
+		l.settled()
+		l.logsVolumeErrors(2)
+		l.mustRestore(target)
+		l.must(l.h.VSS().UnregisterProvider(id))
+		l.note()
 		l.recovers()
 	}
 }

@@ -95,7 +95,7 @@ func (w *Writer) rollBackVM(ctx context.Context, ev *vss.PostSnapshotEvent, m *m
 		}
 		path := m.Configuration.Drives[i].Path
 		if err := w.rollBack(ctx, ev, m, path, list); err != nil {
-			w.report(ctx, m, path, err)
+			w.report(ctx, ev.Service(), m, path, err)
 			return failure(writerCode(err, vss.ErrWriterErrorRetryable), m.Name(), err)
 		}
 	}
@@ -126,13 +126,18 @@ func (w *Writer) removeMemory(ctx context.Context, ev *vss.PostSnapshotEvent, m 
 	return nil
 }
 
-// report puts a rollback that failed into the trace, with the numbers of the events.
-func (w *Writer) report(ctx context.Context, m *member, path string, err error) {
+// report puts a rollback that failed into the trace, with the numbers of the events. A
+// shadow copy that cannot be written is an event of the Volume Shadow Copy Service too
+// (article 2462424).
+func (w *Writer) report(ctx context.Context, s *vss.Service, m *member, path string, err error) {
 	vm := sim.S("vm", m.Name())
 	if e, ok := errors.AsType[*RollbackError](err); ok {
 		sim.Emit(ctx, "hyperv/event", "", vm, sim.N("id", e.Event), sim.S("vhd", path), sim.S("error", e.Err.Error()))
 	}
 	sim.Emit(ctx, "hyperv/event", "", vm, sim.N("id", EventRollbackFailed))
+	if errors.Is(err, errReadOnlyShadow) || errors.Is(err, volume.ErrWriteProtect) {
+		s.Log(w.host.actor, vss.LogEntry{ID: vss.LogVolumeError, Text: "unexpected error mounting the shadow copy of " + path + " for writing: " + err.Error()})
+	}
 }
 
 // rollBack mounts the copy of one VHD on the shadow copy, reverts the guest's
