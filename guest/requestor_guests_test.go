@@ -222,19 +222,25 @@ func TestReFSByOperatingSystem(t *testing.T) {
 	}
 }
 
-// What the backup service of a Windows cannot tell about disks fails the backup with
-// an event of its own in the guest's log.
-func TestEventsOfDisks(t *testing.T) {
+// What fails in the beginning of the session, and what the backup service of a Windows
+// cannot tell about disks, fails the backup with an event of its own in the guest's log.
+func TestEventsOfTheBackupService(t *testing.T) {
 	for plan, id := range map[string]string{
-		"guest/detect on=*/vmicvss err=0x8007001F":     "4",
-		"guest/disk-number on=*/D: err=0x8007001F":     "24",
-		"guest/original-volume on=*/D: err=0x8007001F": "5",
+		"guest/initialize on=*/vmicvss err=0x8007001F":       "1",
+		"guest/set-context on=*/vmicvss err=0x80042301":      "2",
+		"guest/set-backup-state on=*/vmicvss err=0x8007001F": "3",
+		"guest/detect on=*/vmicvss err=0x8007001F":           "4",
+		"guest/disk-number on=*/D: err=0x8007001F":           "24",
+		"guest/original-volume on=*/D: err=0x8007001F":       "5",
 	} {
 		b := newRig(t, sim.Plan(plan))
 		m := b.boot()
 		_, err := b.requestor(m).Snapshot(t.Context(), guest.SnapshotOptions{})
 		if err == nil {
 			t.Errorf("%s: no error", plan)
+		}
+		if code := plan[len(plan)-8:]; !strings.Contains(err.Error(), code) {
+			t.Errorf("%s: %v", plan, err)
 		}
 		if id == "5" {
 			wantReason(t, err, guest.ErrNoVolume)
@@ -277,5 +283,19 @@ func TestLostShadowCopies(t *testing.T) {
 			t.Errorf("event log %v, want %s", logged, id)
 		}
 		b.settled(m)
+	}
+}
+
+// A requester cannot be made where the guest's own service is gone: event 1.
+func TestNoServiceInTheGuest(t *testing.T) {
+	b := newRig(t)
+	m := b.boot()
+	r := b.requestor(m)
+	m.VSS().Actor().Kill()
+	if _, err := r.Snapshot(t.Context(), guest.SnapshotOptions{}); err == nil {
+		t.Error("a backup without a service")
+	}
+	if logged := b.world.Trace().Select("guest/event"); len(logged) != 1 || logged[0].Get("id") != "1" {
+		t.Errorf("event log %v", logged)
 	}
 }

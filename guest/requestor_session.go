@@ -16,6 +16,11 @@ const (
 	PointAnswer   sim.Point = "guest/answer"
 	PointSnapshot sim.Point = "guest/snapshot"
 
+	// In a Windows, in the beginning of the session, before the calls of these names.
+	PointInitialize     sim.Point = "guest/initialize"
+	PointSetContext     sim.Point = "guest/set-context"
+	PointSetBackupState sim.Point = "guest/set-backup-state"
+
 	// In a Windows: when it is to tell which disks the host does not see, and, asked
 	// for the volume, on which disk a volume lies and which one a shadow copy is of.
 	PointDetect         sim.Point = "guest/detect"

@@ -90,18 +90,26 @@ func (b *windowsBackup) sequence(ctx context.Context) (err error) {
 // configure asks for copies that outlive the session and that writers may
 // recover (R36): the context carries no VSS_VOLSNAP_ATTR_NO_AUTORECOVERY.
 func (b *windowsBackup) configure(ctx context.Context) error {
-	if err := b.bc.InitializeForBackup(ctx, nil); err != nil {
-		return b.event(eventInit, err)
-	}
-	if err := b.bc.SetContext(ctx, vss.ContextAppRollback); err != nil {
-		return b.event(eventSetContext, err)
-	}
 	kind := vss.BackupFull
 	if b.options.Copy {
 		kind = vss.BackupCopy
 	}
-	if err := b.bc.SetBackupState(ctx, vss.BackupState{Type: kind}); err != nil {
-		return b.event(eventSetBackupState, err)
+	for _, step := range []struct {
+		point sim.Point
+		event int
+		call  func() error
+	}{
+		{PointInitialize, eventInit, func() error { return b.bc.InitializeForBackup(ctx, nil) }},
+		{PointSetContext, eventSetContext, func() error { return b.bc.SetContext(ctx, vss.ContextAppRollback) }},
+		{PointSetBackupState, eventSetBackupState, func() error { return b.bc.SetBackupState(ctx, vss.BackupState{Type: kind}) }},
+	} {
+		err := sim.At(ctx, step.point)
+		if err == nil {
+			err = step.call()
+		}
+		if err != nil {
+			return b.event(step.event, err)
+		}
 	}
 	return nil
 }

@@ -24,6 +24,9 @@ func TestGuestEventsFailTheBackup(t *testing.T) {
 		code  vss.HRESULT
 		says  []string
 	}{
+		{"1", "guest/initialize on=*/db/guest/vmicvss err=0x8007001F", nil, nonRetryable, []string{"0x8007001F"}},
+		{"2", "guest/set-context on=*/db/guest/vmicvss err=0x8007001F", nil, nonRetryable, []string{"0x8007001F"}},
+		{"3", "guest/set-backup-state on=*/db/guest/vmicvss err=0x8007001F", nil, nonRetryable, []string{"0x8007001F"}},
 		{"4", "guest/detect on=*/db/guest/vmicvss err=0x8007001F", nil, nonRetryable, []string{"0x8007001F"}},
 		{"5", "guest/original-volume on=*/db/guest/D: err=0x8007001F", nil, nonRetryable, []string{"Original: ", "no such volume", "0x8007001F"}},
 		{"6", "vss/backup-complete on=*/db/guest/ledger delay=30s", []string{"C:", "D:"}, nonRetryable, []string{"C:", "D:", "no such shadow copy"}},
