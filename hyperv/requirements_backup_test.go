@@ -245,20 +245,108 @@ func (l *lab) idle(kind string) {
 	l.within(l.event(strings.Replace(kind, "vss", "hyperv", 1)), kind)
 }
 
-func TestR29_NothingInFreeze(t *testing.T) {
-	l := newLab(t)
+// newCounted is a lab whose management notes at which event of the trace it is called.
+func newCounted(t *testing.T) (*lab, *counted) {
+	c := &counted{}
+	l := newLabOf(t, hyperv.HostConfig{Manage: func(m hyperv.Management) hyperv.Management {
+		c.m = m
+		return c
+	}})
+	c.now = func() uint64 { return l.w.Trace()[len(l.w.Trace())-1].Seq }
 	l.running("db")
 	l.running("web", stopped)
 	l.mustBackup()
+	return l, c
+}
+
+// A counted management notes every call.
+type counted struct {
+	m     hyperv.Management
+	now   func() uint64
+	calls []uint64 // the last event of the trace at each
+}
+
+func (c *counted) call() hyperv.Management {
+	if c.now != nil {
+		c.calls = append(c.calls, c.now())
+	}
+	return c.m
+}
+
+func (c *counted) Machines(ctx context.Context) ([]hyperv.Machine, error) {
+	return c.call().Machines(ctx)
+}
+
+func (c *counted) Machine(ctx context.Context, id [16]byte) (hyperv.Machine, error) {
+	return c.call().Machine(ctx, id)
+}
+
+func (c *counted) Lock(ctx context.Context, id [16]byte, op string) error {
+	return c.call().Lock(ctx, id, op)
+}
+
+func (c *counted) Unlock(ctx context.Context, id [16]byte) error { return c.call().Unlock(ctx, id) }
+func (c *counted) Save(ctx context.Context, id [16]byte) error   { return c.call().Save(ctx, id) }
+
+func (c *counted) Restore(ctx context.Context, id [16]byte, to hyperv.State) error {
+	return c.call().Restore(ctx, id, to)
+}
+
+func (c *counted) TurnOff(ctx context.Context, id [16]byte) error { return c.call().TurnOff(ctx, id) }
+
+func (c *counted) Requestor(ctx context.Context, id [16]byte) (guest.Requestor, error) {
+	return c.call().Requestor(ctx, id)
+}
+
+func (c *counted) DropSnapshots(ctx context.Context, id [16]byte, copies []guest.Copy) error {
+	return c.call().DropSnapshots(ctx, id, copies)
+}
+
+func (c *counted) Delete(ctx context.Context, id [16]byte) error { return c.call().Delete(ctx, id) }
+
+func (c *counted) Register(ctx context.Context, path string) (hyperv.Machine, error) {
+	return c.call().Register(ctx, path)
+}
+
+func (c *counted) Configure(ctx context.Context, id [16]byte, conf *hyperv.Configuration) error {
+	return c.call().Configure(ctx, id, conf)
+}
+
+func (c *counted) Connect(ctx context.Context, id [16]byte, adapter int, to [16]byte) error {
+	return c.call().Connect(ctx, id, adapter, to)
+}
+
+// notCalled checks that the writer called its management during a backup, but not
+// while it handled an event.
+func (c *counted) notCalled(l *lab, kind string) {
+	l.t.Helper()
+	from, to := l.span(kind)
+	before, behind := 0, 0
+	for _, at := range c.calls {
+		switch {
+		case at < from:
+			before++
+		case at >= to:
+			behind++
+		default:
+			l.t.Errorf("the management is called in %s, behind event %d", kind, at)
+		}
+	}
+	if before == 0 || behind == 0 {
+		l.t.Errorf("%d calls before %s and %d behind it", before, kind, behind)
+	}
+}
+
+func TestR29_NothingInFreeze(t *testing.T) {
+	l, c := newCounted(t)
 	l.idle("vss/freeze")
+	c.notCalled(l, "vss/freeze")
 }
 
 func TestR30_NothingInThaw(t *testing.T) {
-	l := newLab(t)
-	l.running("db")
-	l.running("web", stopped)
-	l.mustBackup()
+	l, c := newCounted(t)
 	l.idle("vss/thaw")
+	c.notCalled(l, "vss/thaw")
 }
 
 func TestR31_OnlyWhatTheWriterSavedComesBack(t *testing.T) {
@@ -386,6 +474,34 @@ func TestR37_NoPartialBackups(t *testing.T) {
 		}
 	}
 	l.settled()
+	// A requester that vouches for the files all the same is not believed: for the
+	// writer no machine has been backed up, and it has noted none for a restore.
+	l.must(l.as("backup", func(ctx context.Context) error {
+		st, err := l.byHand(ctx, []string{`C:\`, `D:\`}, func(next string, b *vss.BackupComponents) error {
+			if next != "GetWriterStatus" {
+				return nil
+			}
+			w, err := b.GetWriterComponents(0)
+			for _, c := range w.Components {
+				if c.BackupMetadata != nil {
+					t.Errorf("the writer has noted %s", l.machineOf(c.Name))
+				}
+				choice := vss.ComponentChoice{WriterID: w.WriterID, InstanceID: w.InstanceID, Type: c.Type, ComponentKey: c.ComponentKey}
+				err = errors.Join(err, b.SetBackupSucceeded(ctx, choice, true))
+			}
+			return errors.Join(err, b.BackupComplete(ctx), b.GatherWriterStatus(ctx))
+		})
+		if st.State != vss.StateFailedAtPrepareSnapshot {
+			t.Errorf("the writer is %v", st.State)
+		}
+		return err
+	}))
+	for _, vm := range l.h.VMs() {
+		if at, ok := vm.LastSuccessfulBackupTime(); ok {
+			t.Errorf("%s was backed up at %v", vm.Name(), at)
+		}
+	}
+	l.settled()
 }
 
 func TestR38_OneFailureAndNoMachineIsBackedUp(t *testing.T) {
@@ -477,25 +593,42 @@ func TestR41_SuchVolumesAreBackedUpFromInside(t *testing.T) {
 	l.lun("lun0", false)
 	l.lun("iqn.test", false)
 	vm := l.running("db", withDisk(hyperv.DiskConfig{PassThrough: "lun0"}), withDisk(hyperv.DiskConfig{Initiator: "iqn.test"}))
+	marks := map[string]byte{`D:\`: 'p', `E:\`: 'i'}
+	copies := make(map[string][16]byte)
+	for volume, mark := range marks {
+		l.write(vm, volume, dataOff, mark)
+	}
 	l.must(vm.Guest().Actor().Call(l.ctx(), "backup program", func(ctx context.Context) error {
 		b, err := vm.Guest().VSS().CreateBackupComponents(ctx)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = b.Release(ctx) }()
-		if err := errors.Join(b.InitializeForBackup(ctx, nil), b.SetBackupState(ctx, vss.BackupState{Type: vss.BackupFull}), b.GatherWriterMetadata(ctx)); err != nil {
+		if err := errors.Join(b.InitializeForBackup(ctx, nil), b.SetContext(ctx, vss.ContextAppRollback), b.SetBackupState(ctx, vss.BackupState{Type: vss.BackupFull}), b.GatherWriterMetadata(ctx)); err != nil {
 			return err
 		}
 		if _, err := b.StartSnapshotSet(ctx); err != nil {
 			return err
 		}
 		for _, volume := range []string{`D:\`, `E:\`} {
-			if _, err := b.AddToSnapshotSet(ctx, volume, [16]byte{}); err != nil {
+			id, err := b.AddToSnapshotSet(ctx, volume, [16]byte{})
+			if err != nil {
 				return fmt.Errorf("%s: %w", volume, err)
 			}
+			copies[volume] = id
 		}
 		return errors.Join(b.PrepareForBackup(ctx), b.DoSnapshotSet(ctx), b.BackupComplete(ctx))
 	}))
+	for volume, mark := range marks {
+		l.write(vm, volume, dataOff, 'x')
+		d, err := vm.Guest().Drive(volume)
+		l.must(err)
+		kept, err := d.ShadowStore(copies[volume])
+		l.must(err)
+		if b := byteAt(t, kept, dataOff); b != mark {
+			t.Errorf("the copy of %s has %q", volume, b)
+		}
+	}
 }
 
 // A machine knows when a requester last had all its files safe: not when it was

@@ -82,6 +82,9 @@ func conditions(l *lab) map[hyperv.ReasonCode]mod {
 		hyperv.ReasonICDisabled:       func(c *hyperv.VMConfig) { c.BackupNotOffered = true },
 		hyperv.ReasonICNotInstalled:   noService,
 		hyperv.ReasonICNotRunning:     stopped,
+		hyperv.ReasonICProtocol:       func(c *hyperv.VMConfig) { c.Guest.Services = guest.IntegrationServices(c.Guest.OS, "5.9") },
+		hyperv.ReasonHotBackup:        func(c *hyperv.VMConfig) { c.Guest.ComputerName = "COLD" },
+		hyperv.ReasonPaused:           func(*hyperv.VMConfig) {}, // when it runs
 		hyperv.ReasonSnapshotLocation: snapshotsIn(`C:\Snapshots`),
 		hyperv.ReasonDynamicDisk:      func(c *hyperv.VMConfig) { withDisk(l.dynamic(c.Root + `\dynamic.vhd`))(c) },
 		hyperv.ReasonFileSystem:       also("fat.vhd", guest.FAT16),
@@ -93,14 +96,24 @@ func conditions(l *lab) map[hyperv.ReasonCode]mod {
 }
 
 func TestR5_SavedStateIsTheDefault(t *testing.T) {
-	l := newLab(t)
+	l := newLabOf(t, hyperv.HostConfig{Profile: hyperv.Profile{OldestService: "6.0"}, NewRequestor: func(m *guest.Machine) guest.Requestor {
+		if m.System().ComputerName == "COLD" {
+			return coldRequestor{guest.DefaultRequestor(m)}
+		}
+		return guest.DefaultRequestor(m)
+	}})
 	all := conditions(l)
 	for code, mod := range all {
-		l.running(string(code), mod)
+		if vm := l.running(string(code), mod); code == hyperv.ReasonPaused {
+			l.must(vm.Pause(l.ctx()))
+		}
 	}
 	l.mustBackup()
 	for code := range all {
-		if e := l.event("hyperv/decide", "vm="+string(code)); e.Get("method") != "saved state" || !strings.HasPrefix(e.Get("reasons"), string(code)) {
+		if e := l.event("hyperv/decide", "vm="+string(code)); e.Get("method") != "saved state" {
+			t.Errorf("%v", e)
+		}
+		if e := l.event("hyperv/reason", "vm="+string(code)); e.Get("code") != string(code) || e.Rule != code.Rule() {
 			t.Errorf("%v", e)
 		}
 		l.event("hyperv/save", "vm="+string(code))

@@ -379,14 +379,20 @@ func TestR53_TheDefaultLocationGetsNoLink(t *testing.T) {
 func TestR54_EveryVHDsLocationIsCompared(t *testing.T) {
 	l := newLab(t)
 	l.machine("db", also("data.vhd", guest.NTFS), also("log.vhd", guest.NTFS))
-	l.mustRestore(l.mustBackup())
-	for _, file := range []string{"system", "data", "log"} {
-		path := `D:\VMs\db\` + file + ".vhd"
-		e := l.event("hyperv/compare-vhd", "recorded="+path)
-		if e.Get("actual") != path {
+	l.mustRestore(l.mustBackup(), func(r *requester.Restore) {
+		r.NewTarget = func(_ *vss.WriterMetadata, _ *vss.ComponentInfo, set vss.FileSet) (string, bool) {
+			return `C:\Disks`, set.Spec == "data.vhd"
+		}
+	})
+	for file, actual := range map[string]string{"system": `D:\VMs\db\system.vhd`, "data": `C:\Disks\data.vhd`, "log": `D:\VMs\db\log.vhd`} {
+		e := l.event("hyperv/compare-vhd", "vm=db", `recorded=D:\VMs\db\`+file+".vhd")
+		if e.Get("actual") != actual {
 			t.Errorf("%v", e)
 		}
 		l.within(e, "vss/post-restore")
+	}
+	if n := len(l.w.Trace().Select("hyperv/compare-vhd")); n != 3 {
+		t.Errorf("%d comparisons", n)
 	}
 }
 
@@ -451,6 +457,11 @@ func TestR58_AMissingSwitchLeavesTheAdapterUnconnected(t *testing.T) {
 	if a[0].Connected() || a[0].Port != [16]byte{} || a[0].MAC == "" || !a[1].Connected() || len(l.lan.Ports()) != 1 {
 		t.Errorf("%+v, ports %v", a, l.lan.Ports())
 	}
+	warning := l.event("vm/disconnect", "vm=db", "adapter=0")
+	if warning.Rule != "R58" || len(l.w.Trace().Select("vm/disconnect")) != 1 {
+		t.Errorf("%v", warning)
+	}
+	l.within(warning, "vss/post-restore")
 	l.must(l.h.VM("db").Start(l.ctx()))
 }
 
