@@ -1,6 +1,10 @@
 package hyperv
 
-import "time"
+import (
+	"time"
+
+	"github.com/shadowsim/shadowsim/vss"
+)
 
 // A Policy settles what the document leaves open. The zero value is what a
 // conformance test expects.
@@ -32,6 +36,14 @@ type Policy struct {
 	// configuration is no good, as Windows Server 2008 did before the update of article
 	// 956697; by default that machine alone is left out.
 	BrokenLosesWriter bool
+
+	// Usage, Source, RestoreMethod and WriterRestore are what the writer says of itself.
+	// Those of the real one are not published; zero values are [vss.UsageUserData],
+	// [vss.SourceOther], [vss.MethodRestoreIfCanReplace] and [vss.WriterRestoreAlways].
+	Usage         vss.UsageType
+	Source        vss.SourceType
+	RestoreMethod vss.RestoreMethod
+	WriterRestore vss.WriterRestore
 
 	// Redecide says what counts if a machine would be backed up otherwise when the
 	// shadow copy is made than its caption told.

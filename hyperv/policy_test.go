@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -416,6 +417,30 @@ func TestDowntimes(t *testing.T) {
 		save, back := l.event("hyperv/save", "vm="+name), l.event("hyperv/back", "vm="+name)
 		if d.From != save.Time || d.To != back.Time {
 			t.Errorf("%s was down from %v to %v, was told at %v and back at %v", name, d.From, d.To, save.Time, back.Time)
+		}
+	}
+}
+
+// What the writer says of itself can be set, and a restore goes by it.
+func TestPolicyOfTheWriterItself(t *testing.T) {
+	for _, row := range []struct {
+		p, want hyperv.Policy
+	}{
+		{hyperv.Policy{}, hyperv.Policy{Usage: vss.UsageUserData, Source: vss.SourceOther, RestoreMethod: vss.MethodRestoreIfCanReplace, WriterRestore: vss.WriterRestoreAlways}},
+		{hyperv.Policy{Usage: vss.UsageOther, Source: vss.SourceNonTransactedDB, RestoreMethod: vss.MethodRestoreIfNotThere, WriterRestore: vss.WriterRestoreIfReplaceFails},
+			hyperv.Policy{Usage: vss.UsageOther, Source: vss.SourceNonTransactedDB, RestoreMethod: vss.MethodRestoreIfNotThere, WriterRestore: vss.WriterRestoreIfReplaceFails}},
+	} {
+		l := with(t, row.p)
+		l.machine("db")
+		m := l.identified()
+		got := hyperv.Policy{Usage: m.Identity.Usage, Source: m.Identity.Source, RestoreMethod: m.Restore.Method, WriterRestore: m.Restore.WriterRestore}
+		if got != row.want {
+			t.Errorf("%+v, want %+v", got, row.want)
+		}
+		target := l.mustBackup()
+		_, err := l.restore(target, onlyRestore("db"))
+		if refused := errors.Is(err, fs.ErrExist); refused != (row.want.RestoreMethod == vss.MethodRestoreIfNotThere) {
+			t.Errorf("a restore over what is there: %v", err)
 		}
 	}
 }

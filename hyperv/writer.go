@@ -51,8 +51,8 @@ func (w *Writer) config(a *sim.Actor) vss.WriterConfig {
 		Actor:   a,
 		ClassID: WriterID,
 		Name:    WriterName,
-		Usage:   vss.UsageUserData,
-		Source:  vss.SourceOther,
+		Usage:   cmp.Or(w.host.profile.Policy.Usage, vss.UsageUserData),
+		Source:  cmp.Or(w.host.profile.Policy.Source, vss.SourceOther),
 	}
 }
 
@@ -80,7 +80,11 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 	if err := md.SetBackupSchema(vss.SchemaNewTarget); err != nil {
 		return err
 	}
-	err := md.SetRestoreMethod(vss.RestorePolicy{Method: vss.MethodRestoreIfCanReplace, WriterRestore: vss.WriterRestoreAlways})
+	p := w.host.profile.Policy
+	err := md.SetRestoreMethod(vss.RestorePolicy{
+		Method:        cmp.Or(p.RestoreMethod, vss.MethodRestoreIfCanReplace),
+		WriterRestore: cmp.Or(p.WriterRestore, vss.WriterRestoreAlways),
+	})
 	if err != nil {
 		return err
 	}
@@ -97,7 +101,7 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 		}
 		if err != nil {
 			sim.Emit(ctx, "hyperv/left-out", "", sim.S("vm", m.Name()), sim.S("because", err.Error()))
-			if w.host.profile.Policy.BrokenLosesWriter {
+			if p.BrokenLosesWriter {
 				return failure(vss.ErrWriterErrorNonRetryable, m.Name(), err)
 			}
 		}
