@@ -89,6 +89,13 @@ type Machine struct {
 // Name is the name people know the machine by.
 func (m Machine) Name() string { return m.Configuration.Name }
 
+// files lists the disks of the machine, what they stand on, and the configuration
+// files of its checkpoints last.
+func (m Machine) files() []string {
+	disks := m.Configuration.VHDPaths()
+	return append(append(disks[:len(disks):len(disks)], m.Parents...), m.Checkpoints...)
+}
+
 // hostManagement is the management of a host in memory. Each call does its work
 // in the machine's own process, one at a time: an operation goes on if the
 // service that asked for it dies.

@@ -52,6 +52,41 @@ func snapshotted(ctx context.Context, b *vss.BackupComponents) (vss.WriterStatus
 	return b.GetWriterStatus(0)
 }
 
+// A machine that gets a checkpoint between the metadata and the backup has a disk that
+// the requester does not know of: it is refused, and the next backup has the disk.
+func TestDiskThatNobodyWasToldOf(t *testing.T) {
+	l := newLab(t)
+	l.running("web", stopped)
+	vm := l.running("db")
+	l.note()
+	var st vss.WriterStatus
+	l.must(l.as("backup", func(ctx context.Context) error {
+		b, err := l.gathered(ctx, "db")
+		l.must(err)
+		_, err = vm.Checkpoint(ctx, "one")
+		l.must(err)
+		l.must(prepared(ctx, b))
+		l.must(b.GatherWriterStatus(ctx))
+		if st, err = b.GetWriterStatus(0); err != nil {
+			return err
+		}
+		return b.Release(ctx)
+	}))
+	if st.State != vss.StateFailedAtPrepareBackup || st.Code != retryable || !strings.Contains(st.Message, "db: ") || !strings.Contains(st.Message, `.avhd is new`) {
+		t.Errorf("%v, %v, %s", st.State, st.Code, st.Message)
+	}
+	l.note()
+	l.settled()
+	target := l.mustBackup()
+	l.write(vm, "C:", 2*mib, 'x')
+	l.remove(vm)
+	l.mustRestore(target)
+	if list, err := l.h.VM("db").Checkpoints(); err != nil || len(list) != 1 {
+		t.Errorf("restored with %v, %v", list, err)
+	}
+	l.must(l.h.VM("db").Start(l.ctx()))
+}
+
 // Two requesters gather metadata before and after the method of their machines
 // changed. The first is held to what captions said before its backup began, although
 // the second has been told otherwise since; the second to what it was told. If the

@@ -5,8 +5,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
+	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -27,7 +29,7 @@ type Writer struct {
 	host     *Host
 	manage   Management
 	sessions map[[16]byte]*writerSession
-	told     map[[16]byte]Method // by machine: what the captions of the last Identify said; never changed
+	told     map[[16]byte]described // by machine: what the last Identify said; never changed
 }
 
 var (
@@ -56,10 +58,16 @@ func (w *Writer) config(a *sim.Actor) vss.WriterConfig {
 	}
 }
 
+// A described is what the metadata said of a machine.
+type described struct {
+	method Method   // by the caption
+	files  []string // its disks, what they stand on, and the configurations of its checkpoints
+}
+
 // A writerSession is what the writer remembers of one backup.
 type writerSession struct {
 	id      [16]byte
-	told    map[[16]byte]Method // what captions said before it began; see [Writer.PrepareBackup]
+	told    map[[16]byte]described // what was said before it began; see [Writer.PrepareBackup]
 	members []*member
 	turn    sim.Mutex // Abort may come while an earlier handler is still at work
 }
@@ -92,12 +100,13 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 	if err != nil {
 		return err
 	}
-	told := make(map[[16]byte]Method, len(machines))
+	told := make(map[[16]byte]described, len(machines))
 	for _, m := range machines {
 		err := m.Broken
 		if err == nil {
-			told[m.ID] = w.host.profile.Decide(m.Facts).Method
-			err = md.AddComponent(w.component(m, told[m.ID]))
+			d := described{w.host.profile.Decide(m.Facts).Method, m.files()}
+			told[m.ID] = d
+			err = md.AddComponent(w.component(m, d))
 		}
 		if err != nil {
 			sim.Emit(ctx, "hyperv/left-out", "", sim.S("vm", m.Name()), sim.S("because", err.Error()))
@@ -120,6 +129,9 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 
 // PrepareBackup takes the chosen machines for the backup. If one is held by
 // another operation or is gone, all are given back.
+//
+// A machine that has got another disk since it was described is refused, to be tried
+// again: the requester does not know of the file, and would leave it out.
 //
 // From here on the session knows what captions told. Identify does not say for which
 // session it describes the machines, so this is what they said in the last one before,
@@ -193,7 +205,25 @@ func (w *Writer) takeComponent(ctx context.Context, s *writerSession, c *vss.Wri
 	if err := machines[i].Broken; err != nil {
 		return failure(vss.ErrWriterErrorNonRetryable, c.Key().Name, err)
 	}
+	if err := s.checkFiles(machines[i]); err != nil {
+		return err
+	}
 	return w.take(ctx, s, machines[i])
+}
+
+// checkFiles fails if a machine has files now that it was described without, such as
+// the disk of a checkpoint that somebody has just made.
+func (s *writerSession) checkFiles(m Machine) error {
+	told, ok := s.told[m.ID]
+	if !ok {
+		return nil
+	}
+	for _, now := range m.files() {
+		if !slices.ContainsFunc(told.files, func(path string) bool { return volume.Equal(path, now) }) {
+			return failure(vss.ErrWriterErrorRetryable, m.Name(), fmt.Errorf("%s is new since the metadata were gathered", now))
+		}
+	}
+	return nil
 }
 
 // take locks a machine for the session.

@@ -12,11 +12,11 @@ import (
 
 // component describes a machine: its name is the GUID, its caption tells the
 // method that would be used now.
-func (w *Writer) component(m Machine, method Method) vss.ComponentInfo {
+func (w *Writer) component(m Machine, d described) vss.ComponentInfo {
 	c := vss.ComponentInfo{
 		ComponentKey: vss.ComponentKey{Name: guid.Upper(m.ID)},
 		Type:         vss.ComponentFileGroup,
-		Caption:      method.Caption(m.Name()),
+		Caption:      d.method.Caption(m.Name()),
 		Selectable:   true,
 	}
 	f := filesOf(m.Path, m.ID)
@@ -30,12 +30,11 @@ func (w *Writer) component(m Machine, method Method) vss.ComponentInfo {
 	// one whose guest takes a snapshot the writer removes them from the shadow copy;
 	// see removeMemory. So the folder may be missing or empty.
 	add(f.stateFolder(), "*")
-	for _, path := range w.host.ownPaths(append(m.Configuration.VHDPaths(), m.Parents...)) {
+	for i, path := range w.host.ownPaths(d.files) {
 		add(volume.Dir(path), volume.Base(path))
-	}
-	for _, path := range w.host.ownPaths(m.Checkpoints) {
-		add(volume.Dir(path), volume.Base(path))
-		add(strings.TrimSuffix(path, ".xml"), "*")
+		if i >= len(d.files)-len(m.Checkpoints) {
+			add(strings.TrimSuffix(path, ".xml"), "*")
+		}
 	}
 	return c
 }

@@ -100,14 +100,15 @@ func (w *Writer) noteDecision(ctx context.Context, s *writerSession, m *member) 
 	for _, n := range m.decision.Notes {
 		sim.Emit(ctx, "hyperv/note", n.Code.Rule(), vm, sim.S("code", string(n.Code)), sim.S("detail", n.Detail))
 	}
-	if told, ok := s.told[m.ID]; ok && told != m.decision.Method {
-		sim.Emit(ctx, "hyperv/method-changed", "", vm, sim.S("told", told.String()), sim.S("now", m.decision.Method.String()))
+	if told, ok := s.told[m.ID]; ok && told.method != m.decision.Method {
+		sim.Emit(ctx, "hyperv/method-changed", "", vm, sim.S("told", told.method.String()), sim.S("now", m.decision.Method.String()))
 	}
 }
 
 // compareMethod deals with a machine whose caption told another method.
 func (w *Writer) compareMethod(s *writerSession, m *member) error {
-	told, ok := s.told[m.ID]
+	d, ok := s.told[m.ID]
+	told := d.method
 	if !ok || told == m.decision.Method {
 		return nil
 	}
