@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/vss/sim"
@@ -37,7 +38,7 @@ func (vm *VM) StorageFailure() error {
 // volume gone, and returns when the guest is to try again: the guest itself never
 // hears of it. It is false if err is another, or its finder no process of the guest.
 func (vm *VM) awaitStorage(path string, err error) (again bool) {
-	if !errors.Is(err, volume.ErrDiskFull) && !errors.Is(err, volume.ErrNotReady) {
+	if !isStorageFailure(err) {
 		return false
 	}
 	ctx := vm.host.world.Current()
@@ -51,6 +52,32 @@ func (vm *VM) awaitStorage(path string, err error) (again bool) {
 	vm.storage.Shut()
 	vm.halt()
 	return vm.storage.Pass(ctx) == nil
+}
+
+func isStorageFailure(err error) bool {
+	return errors.Is(err, volume.ErrDiskFull) || errors.Is(err, volume.ErrNotReady)
+}
+
+// stalled notes that a machine could not go on from its memory because its storage
+// failed; it is false if that is not the cause. The machine is stopped then, and keeps
+// its memory until it is resumed.
+func (vm *VM) stalled(err error) bool {
+	failure := &StorageError{Err: err}
+	for _, d := range vm.disks { // a guest does not say why it found nothing on a disk
+		if d.vhd == nil {
+			continue
+		}
+		if _, err := d.ReadAt(make([]byte, 1), 0); isStorageFailure(err) {
+			failure = &StorageError{VHD: d.drive.Path, Err: err}
+			break
+		}
+	}
+	if !isStorageFailure(failure) {
+		return false
+	}
+	vm.stall = failure
+	vm.emit("vm/storage-failed", "", sim.S("vhd", failure.VHD), sim.S("error", failure.Err.Error()))
+	return true
 }
 
 // below tells whether an actor is under another.
@@ -77,10 +104,12 @@ func (vm *VM) halt() {
 // landing is the state in which a machine ends up that was to be in another and
 // executes: it is stopped if its storage failed.
 func (vm *VM) landing(to State) State {
-	if vm.stall == nil || vm.machine == nil {
+	switch {
+	case vm.stall == nil || vm.machine == nil && vm.frozen == nil:
 		return to
+	case vm.machine != nil:
+		vm.machine.Pause()
 	}
-	vm.machine.Pause()
 	return StatePausedCritical
 }
 
@@ -127,7 +156,7 @@ func (h *Host) BringOnline(letter string) error {
 
 // ownVolume is the volume with a drive letter that no other host can have.
 func (h *Host) ownVolume(op, name string) (*hostVolume, error) {
-	letter, err := driveLetter(name)
+	letter, err := driveLetter(strings.TrimSuffix(name, ":") + ":")
 	if err != nil {
 		return nil, &Error{Op: op, On: name, Err: err}
 	}

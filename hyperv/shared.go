@@ -103,7 +103,11 @@ func (h *Host) show(v *hostVolume) error {
 	if v.folder != "" {
 		return h.files.MountFolder(v.folder, v.FS())
 	}
-	return h.files.Mount(v.letter, v.FS())
+	err := h.files.Mount(v.letter, v.FS())
+	if err == nil && v.also != "" {
+		err = h.files.MountFolder(v.also, v.FS())
+	}
+	return err
 }
 
 func (h *Host) hide(v *hostVolume) {
@@ -112,6 +116,9 @@ func (h *Host) hide(v *hostVolume) {
 		return
 	}
 	h.files.Unmount(v.letter)
+	if v.also != "" {
+		h.files.UnmountFolder(v.also)
+	}
 }
 
 // Unmount takes a shared volume away from the host, whether the host lives or

@@ -104,8 +104,9 @@ func (vm *VM) askToRelease(ctx context.Context, copies []guest.Copy) {
 	}
 }
 
-// dropSnapshot deletes what is left of a snapshot. One that is gone is no error.
-func (vm *VM) dropSnapshot(ctx context.Context, id [16]byte) error {
+// dropSnapshot deletes what is left of a snapshot. One that is gone is no error, but
+// one that may be where nobody can look is.
+func (vm *VM) dropSnapshot(ctx context.Context, id [16]byte) (missing error) {
 	if m := vm.Guest(); m != nil {
 		for _, d := range m.Drives() {
 			if slices.Contains(d.Shadows(), id) {
@@ -115,11 +116,15 @@ func (vm *VM) dropSnapshot(ctx context.Context, id [16]byte) error {
 	}
 	for _, path := range vm.config.VHDPaths() {
 		v, rest, err := vm.host.volumeOf(path)
-		if err == nil && slices.Contains(keptIDs(v.Volume, rest), id) {
+		if err != nil {
+			missing = &Error{Op: "DropSnapshot", On: path, Err: err}
+			continue
+		}
+		if slices.Contains(keptIDs(v.Volume, rest), id) {
 			return dropKept(v.Volume, rest, id)
 		}
 	}
-	return nil
+	return missing
 }
 
 // dropAllSnapshots deletes every snapshot that is kept in the machine's VHD files.

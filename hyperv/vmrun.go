@@ -142,6 +142,7 @@ func (vm *VM) resume(ctx context.Context) error {
 	}
 	m, err := guest.Resume(ctx, vm.guestConfig(), vm.frozen)
 	if err != nil {
+		vm.stalled(err)
 		return err
 	}
 	vm.release()
@@ -229,7 +230,7 @@ func (vm *VM) end(ctx context.Context, how func(ctx context.Context) error) erro
 }
 
 // goOn takes up a machine whose memory was taken but could not be written. One that
-// was paused stays so, with its memory in RAM.
+// was paused stays so, with its memory in RAM, and so does one whose storage is gone.
 func (vm *VM) goOn(ctx context.Context, from State, memory *disk.Memory) (err error) {
 	if from == StatePaused || from == StatePausedCritical {
 		if vm.frozen == nil {
@@ -238,6 +239,10 @@ func (vm *VM) goOn(ctx context.Context, from State, memory *disk.Memory) (err er
 		return nil
 	}
 	if vm.machine, err = guest.Resume(ctx, vm.guestConfig(), memory); err != nil {
+		if vm.stalled(err) {
+			vm.keep(memory)
+			return err
+		}
 		vm.powerOff()
 		return err
 	}
