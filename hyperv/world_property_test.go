@@ -66,6 +66,9 @@ func drawWorld(t *rapid.T) worldSpec {
 			Parallel:      rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "parallel"),
 			GuestsFirst:   rapid.Bool().Draw(t, "guests first"),
 			RollBackFirst: rapid.Bool().Draw(t, "roll back first"),
+
+			InCreationOrder: rapid.Bool().Draw(t, "in creation order"),
+			InitialStore:    rapid.Bool().Draw(t, "initial store"),
 		},
 	}
 }
@@ -116,6 +119,8 @@ type world struct {
 	oracle *hypervtest.Oracle
 	target *requester.Memory
 	prior  map[string]hyperv.State
+
+	leftOut map[string]bool // machines that the latest backup did not find in the metadata
 }
 
 func (s worldSpec) build(ctx context.Context, order sim.Option) (*world, error) {
@@ -256,10 +261,18 @@ func (v vmSpec) startWrites(w *world, vm *hyperv.VM) {
 // backup runs the requester as a program that can die or hang, and is killed if
 // it does.
 func (w *world) backup(ctx context.Context) error {
-	return w.as(ctx, "backup", func(ctx context.Context) error {
+	before := len(w.Trace())
+	err := w.as(ctx, "backup", func(ctx context.Context) error {
 		_, err := (&requester.Backup{Service: w.host.VSS(), Target: w.target, MayBeMissing: hyperv.MayBeMissing}).Run(ctx)
 		return err
 	})
+	w.leftOut = make(map[string]bool)
+	for _, e := range w.Trace()[before:] {
+		if e.Kind == "hyperv/left-out" {
+			w.leftOut[e.Get("vm")] = true
+		}
+	}
+	return err
 }
 
 func (w *world) as(ctx context.Context, name string, fn func(ctx context.Context) error) error {
@@ -282,9 +295,11 @@ func TestRandomWorlds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		spec := drawWorld(t)
 		clean := spec.run(ctx, t, trouble{})
-		switch rapid.IntRange(0, 5).Draw(t, "trouble") {
+		switch rapid.IntRange(0, 7).Draw(t, "trouble") {
 		case 0:
 		case 1:
+			spec.run(ctx, t, trouble{acts: rapid.SliceOfN(drawAct(len(spec.vms)), 1, 2).Draw(t, "acts")})
+		case 2:
 			spec.run(ctx, t, trouble{restore: drawFaults(t, points, clean.restore, []string{"restore", "h2", "h2/vss", "h2/vmms"})})
 		default:
 			spec.run(ctx, t, trouble{backup: drawFaults(t, points, clean.backup, spec.mortals())})
@@ -292,9 +307,11 @@ func TestRandomWorlds(t *testing.T) {
 	})
 }
 
-// Trouble is the faults of a backup, and those of the restore of a good one.
+// Trouble is the faults of a backup, those of the restore of a good one, and what else
+// happens to the host in the backup.
 type trouble struct {
 	backup, restore []sim.Fault
+	acts            []act
 }
 
 // drawFaults draws one fault or two of those that can happen at what was reached:
@@ -340,11 +357,20 @@ func (s worldSpec) run(ctx context.Context, t *rapid.T, bad trouble) reached {
 			t.Logf("trouble %v, backup: %v\n%s", bad, err, simtest.Report(w.World))
 		}
 	}()
+	for _, a := range bad.acts {
+		a.begin(w)
+	}
 	hits.backup, err = w.suffer(bad.backup, func() error { return w.backup(ctx) })
-	if err != nil && len(bad.backup) == 0 {
+	if err != nil && len(bad.backup)+len(bad.acts) == 0 {
 		t.Fatalf("a backup without faults fails: %v", err)
 	}
 	mustBeTyped(t, err)
+	if len(bad.acts) > 0 {
+		if err := w.Advance(time.Hour); err != nil {
+			t.Fatalf("going on: %v", err)
+		}
+		w.takeBack(ctx, t, s, bad.acts)
+	}
 	w.tidy(ctx, t, bad.backup)
 	w.mustBeAsBefore(t, bad.backup)
 	if err == nil {
@@ -505,7 +531,7 @@ func (w *world) mustRestore(ctx context.Context, t *rapid.T, faults []sim.Fault)
 		t.Errorf("restoring: %v", err)
 	}
 	for _, f := range w.oracle.Check(other.host) {
-		if f.Err != nil {
+		if f.Err != nil && !w.leftOut[f.VM] {
 			t.Errorf("restored: %v", f)
 		}
 	}
@@ -541,6 +567,9 @@ func (w *world) mustBackUpAgain(ctx context.Context, t *rapid.T) {
 	if err := w.backup(ctx); err != nil {
 		t.Errorf("the next backup fails: %v", err)
 		return
+	}
+	if len(w.leftOut) > 0 {
+		t.Errorf("the next backup is without %v", w.leftOut)
 	}
 	for _, l := range hyperv.Audit(w.host) {
 		t.Errorf("left over after the next backup: %v", l)
