@@ -108,7 +108,7 @@ func (s *Scanner) resolve(raw string, offset int, attr bool) (string, error) {
 	if i < 0 {
 		return raw, nil
 	}
-	if !attr && i == 0 && strings.HasPrefix(raw, "\r\n") && strings.IndexAny(raw[2:], special) < 0 {
+	if !attr && i == 0 && strings.HasPrefix(raw, "\r\n") && !strings.ContainsAny(raw[2:], special) {
 		return raw[1:], nil // the white space before the next element, most often
 	}
 	var b strings.Builder
