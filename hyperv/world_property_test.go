@@ -419,7 +419,10 @@ func (w *world) tidy(ctx context.Context, t *rapid.T, faults []sim.Fault) {
 	if !w.host.Running() {
 		w.reboot(ctx, t)
 	}
-	if slices.ContainsFunc(faults, func(f sim.Fault) bool { return f.Point == vss.PointBackupShutdown }) {
+	unfinished := slices.ContainsFunc(w.Trace().Select("vss/backup-shutdown.end"), func(e sim.Event) bool {
+		return strings.HasSuffix(e.Actor, "/vmms") && e.Get("outcome") == "false"
+	})
+	if unfinished || slices.ContainsFunc(faults, func(f sim.Fault) bool { return f.Point == vss.PointBackupShutdown }) {
 		// What the writer did not end then, it ends when its service starts again.
 		if err := w.host.StopManagement(ctx); err != nil {
 			t.Errorf("stopping the management service: %v", err)
