@@ -58,7 +58,7 @@ func (h *Host) Boot(ctx context.Context) error {
 	}
 	h.vms, h.byID, h.wrapped, h.lost, h.lastRead = nil, make(map[[16]byte]*VM), nil, nil, parsedFile{}
 	h.undo.entries = nil
-	h.macs = addressPool{last: h.macs.last}
+	h.macs.reset()
 	for _, s := range h.switches {
 		s.ports = nil
 	}

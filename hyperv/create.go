@@ -232,7 +232,14 @@ func (h *Host) newConfiguration(c VMConfig) (*Configuration, string, error) {
 		return nil, "", err
 	}
 	for _, a := range c.Adapters {
-		conf.Adapters = append(conf.Adapters, h.newAdapter(conf.ID, a))
+		adapter, err := h.newAdapter(conf.ID, a)
+		if slices.ContainsFunc(conf.Adapters, func(o Adapter) bool { return o.MAC == adapter.MAC }) && a.MAC == "" {
+			err = errNoAddress // the range is all this machine's
+		}
+		if err != nil {
+			return nil, "", &Error{Op: "CreateVM", On: c.Name, Err: err}
+		}
+		conf.Adapters = append(conf.Adapters, adapter)
 	}
 	return conf, filesBelow(root, conf.ID).config(), nil
 }
@@ -251,15 +258,17 @@ func (h *Host) addDrives(conf *Configuration, disks []DiskConfig) {
 	}
 }
 
-func (h *Host) newAdapter(vm [16]byte, a AdapterConfig) Adapter {
-	out := Adapter{Name: "Network Adapter", MAC: a.MAC, StaticMAC: a.MAC != ""}
+func (h *Host) newAdapter(vm [16]byte, a AdapterConfig) (out Adapter, err error) {
+	out = Adapter{Name: "Network Adapter", MAC: a.MAC, StaticMAC: a.MAC != ""}
 	if !out.StaticMAC {
-		out.MAC = h.macs.next()
+		if out.MAC, err = h.macs.draw(); err != nil {
+			return out, err
+		}
 	}
 	if a.Switch != nil {
 		out.Switch, out.Port = a.Switch.ID, h.newPortID(vm)
 	}
-	return out
+	return out, nil
 }
 
 // CreateDisk makes a VHD file that belongs to no machine yet. A file that is there

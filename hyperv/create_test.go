@@ -337,3 +337,43 @@ func TestVolumeIsTakenAway(t *testing.T) {
 		}
 	}
 }
+
+// Hosts give out the addresses of their own range, each while nobody has it, and a
+// range that is used up makes no machine.
+func TestRangeOfAddresses(t *testing.T) {
+	l := newLabOf(t, hyperv.HostConfig{MACs: hyperv.MACRange{Min: "00155d0a00fe", Max: "00155D0A0100"}})
+	nics := func(n int) mod {
+		return func(c *hyperv.VMConfig) { c.Adapters = make([]hyperv.AdapterConfig, n) }
+	}
+	addresses := func(vm *hyperv.VM) (out []string) {
+		for _, a := range vm.Configuration().Adapters {
+			out = append(out, a.MAC)
+		}
+		return out
+	}
+	one := l.machine("one", nics(2))
+	if got := addresses(one); !slices.Equal(got, []string{"00155D0A00FE", "00155D0A00FF"}) {
+		t.Errorf("%q", got)
+	}
+	if got := addresses(l.machine("two", nics(1))); !slices.Equal(got, []string{"00155D0A0100"}) {
+		t.Errorf("%q", got)
+	}
+	for _, n := range []int{1, 4} {
+		_, err := l.h.CreateVM(l.ctx(), l.config("three", nics(n)))
+		if e, ok := errors.AsType[*hyperv.Error](err); !ok || e.On != "three" || !strings.Contains(err.Error(), "every MAC address") || l.h.VM("three") != nil {
+			t.Errorf("%d of a range that is used up: %v", n, err)
+		}
+	}
+	l.must(one.Delete(l.ctx()))
+	if _, err := l.h.CreateVM(l.ctx(), l.config("three", nics(3))); err == nil {
+		t.Error("three addresses where two are free")
+	}
+	if got := addresses(l.machine("four", nics(2))); !slices.Contains(got, "00155D0A00FE") || !slices.Contains(got, "00155D0A00FF") {
+		t.Errorf("%q", got)
+	}
+	for _, bad := range []hyperv.MACRange{{Min: "00155D000001"}, {"00155D000002", "00155D000001"}, {"00155D00000G", "00155D0000FF"}, {"1", "2"}, {"0000155D000001", "0000155D000002"}} {
+		if _, err := hyperv.NewHost(l.w, hyperv.HostConfig{Name: "bad", MACs: bad}); !errors.Is(err, hyperv.ErrParameter) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+}

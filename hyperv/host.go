@@ -2,6 +2,7 @@ package hyperv
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"slices"
 
@@ -25,6 +26,8 @@ type HostConfig struct {
 	// Processor names vendor and family of the processor, in whatever words. A
 	// machine goes on from a saved state, or migrates, only where they are the same.
 	Processor string
+	// MACs is what adapters without an address of their own get theirs from.
+	MACs MACRange
 	// Catalog makes the programs that guests have installed.
 	Catalog guest.Catalog
 	Profile Profile
@@ -116,6 +119,10 @@ func NewHost(w *sim.World, c HostConfig) (*Host, error) {
 
 		byID: make(map[[16]byte]*VM),
 		luns: make(map[string]guest.Disk),
+	}
+	var err error
+	if h.macs, err = c.MACs.pool(); err != nil {
+		return nil, &Error{Op: "NewHost", On: c.Name, Err: fmt.Errorf("%w: the range of MAC addresses: %w", ErrParameter, err)}
 	}
 	h.undo.host = h
 	h.platform = platform{c.Processor, c.Profile.Windows}
