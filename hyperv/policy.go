@@ -55,6 +55,10 @@ type Policy struct {
 	// storage works again by then, and leaves it paused; by default it is refused.
 	SaveCritical bool
 
+	// JudgeAllDisks holds pass-through and iSCSI disks of a guest to the conditions for
+	// a snapshot inside it as well (R17 to R19 speak of all its disks and volumes); by
+	// default only disks count that the backup has.
+	JudgeAllDisks bool
 	// NTFSOnly takes NTFS for the only file system of guests that can be
 	// snapshotted, as books about the time of Windows Server 2008 do; by default ReFS
 	// is one too where the guest's operating system mounts it.

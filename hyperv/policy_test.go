@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shadowsim/shadowsim/disk"
+	"github.com/shadowsim/shadowsim/guest"
 	"github.com/shadowsim/shadowsim/hyperv"
 	"github.com/shadowsim/shadowsim/internal/guid"
 	"github.com/shadowsim/shadowsim/vss"
@@ -441,6 +443,37 @@ func TestPolicyOfTheWriterItself(t *testing.T) {
 		_, err := l.restore(target, onlyRestore("db"))
 		if refused := errors.Is(err, fs.ErrExist); refused != (row.want.RestoreMethod == vss.MethodRestoreIfNotThere) {
 			t.Errorf("a restore over what is there: %v", err)
+		}
+	}
+}
+
+// Disks that the backup does not have count for the conditions if the policy says so.
+func TestPolicyOfDisksOutsideTheBackup(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		for _, kind := range []guest.FileSystemKind{guest.NTFS, guest.NoFileSystem} {
+			for _, how := range []string{"pass-through", "iSCSI"} {
+				l := with(t, hyperv.Policy{JudgeAllDisks: all})
+				d := guest.NewDisk(disk.NewMemory(6 * mib))
+				spec := partition(kind)
+				spec.Signature = 0x10203040
+				l.must(guest.Format(d, *spec))
+				l.h.AddDisk("lun7", d)
+				c := hyperv.DiskConfig{PassThrough: "lun7"}
+				if how == "iSCSI" {
+					c = hyperv.DiskConfig{Initiator: "lun7"}
+				}
+				vm := l.running("db", withDisk(c))
+				want := hyperv.MethodChildSnapshot
+				if all && kind == guest.NoFileSystem {
+					want = hyperv.MethodSavedState
+				}
+				if got := vm.Decide(); got.Method != want || (len(got.Reasons) == 1 && got.Reasons[0].Code == hyperv.ReasonFileSystem) != (want == hyperv.MethodSavedState) {
+					t.Errorf("%s, %v, all %v: %v, %v", how, kind, all, got.Method, got.Reasons)
+				}
+				l.note()
+				l.mustBackup()
+				l.settled()
+			}
 		}
 	}
 }

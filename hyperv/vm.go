@@ -235,7 +235,7 @@ func (vm *VM) guestFacts(m *guest.Machine) *GuestFacts {
 	var layouts []*guest.Layout
 	var at []int // the place of each among the machine's disks
 	for i, d := range vm.disks {
-		if d.vhd == nil { // not in the backup, and not for the host to see
+		if d.vhd == nil && !vm.host.profile.Policy.JudgeAllDisks { // not in the backup, and not for the host to see
 			continue
 		}
 		layout, err := guest.ReadLayout(d, d.Size())
