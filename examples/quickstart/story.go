@@ -64,7 +64,7 @@ func (s *story) tell() (int, error) {
 	if err != nil {
 		return s.fault("the backup", err)
 	}
-	s.say("%d files, %d bytes, from %d shadow copies", result.Files, result.Bytes, len(result.Volumes))
+	s.say("%d files, %d bytes, from %s", result.Files, result.Bytes, number(len(result.Volumes), "shadow copy", "shadow copies"))
 	if err := s.w.Advance(5 * time.Second); err != nil {
 		return 0, err
 	}
@@ -97,6 +97,14 @@ func (s *story) tell() (int, error) {
 		return 0, &usageError{fmt.Errorf("the fault %v was never reached", left[0])}
 	}
 	return s.verdict()
+}
+
+// number counts things in words.
+func number(n int, one, many string) string {
+	if n != 1 {
+		one = many
+	}
+	return fmt.Sprint(n, " ", one)
 }
 
 // reached lists the points that were reached since the backup began.
