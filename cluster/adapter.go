@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/shadowsim/shadowsim/disk/volume"
 	"github.com/shadowsim/shadowsim/guest"
@@ -142,14 +143,23 @@ func (h *hyperVHost) OnStateChange(fn func(hyperv.StateChange)) (cancel func()) 
 	return h.host.OnStateChange(fn)
 }
 
+// A guest beats at an interval, and may be late by the latency; its heart has stopped
+// when so many beats in a row are missing (Interval, Latency and ErrorThreshold of
+// Msvm_HeartbeatSettingData).
+const (
+	heartbeatInterval  = 2000 * time.Millisecond
+	heartbeatLatency   = 1000 * time.Millisecond
+	heartbeatThreshold = 2
+)
+
 // Heartbeat misses a guest that stands still while its machine runs.
 func (h *hyperVHost) Heartbeat(_ context.Context, id [16]byte) bool {
 	vm := h.host.VMByID(id)
-	if vm == nil || vm.Guest() == nil {
+	if vm == nil || vm.Guest() == nil || vm.State() != hyperv.StateRunning {
 		return true
 	}
 	g := vm.Guest()
-	return !g.System().Service(guest.HeartbeatService).Installed || !g.Paused()
+	return !g.System().Service(guest.HeartbeatService).Installed || g.PausedFor() < heartbeatThreshold*heartbeatInterval+heartbeatLatency
 }
 
 func (h *hyperVHost) Migrate(ctx context.Context, id [16]byte, to Host) error {

@@ -66,7 +66,8 @@ type Notifier interface {
 
 // A Heart knows whether the operating system inside a machine answers.
 type Heart interface {
-	// Heartbeat tells whether the guest's heartbeat arrives. A guest without the
+	// Heartbeat tells whether the guest's heartbeat arrives, or has been missing for
+	// less time than a host allows. A guest without the
 	// heartbeat service has none, and counts as healthy.
 	Heartbeat(ctx context.Context, id [16]byte) bool
 }

@@ -159,9 +159,15 @@ func TestHeartbeat(t *testing.T) {
 		l := newLab(t, labConfig{})
 		vm := l.vm("db", inside, func(c *cluster.VMConfig) { c.CheckHeartbeat = watched })
 		l.host("h1").VM("db").Guest().Pause() // the machine runs, its guest hangs
+		hung := l.w.Now()
 		l.advance(time.Minute)
-		if n := l.count("cluster/event", "id=1069"); (n == 1) != watched {
+		seen := l.events("cluster/event", "id=1069")
+		if n := len(seen); (n == 1) != watched {
 			t.Errorf("watched %v: %d failures\n%s", watched, n, l.story(0))
+		}
+		// Two beats at 2 s, one second late, and the poll after that.
+		if watched && (seen[0].Time-hung < 5*time.Second || seen[0].Time-hung > 10*time.Second) {
+			t.Errorf("it was found %v later", seen[0].Time-hung)
 		}
 		if l.count("cluster/unaware") != 0 {
 			t.Errorf("what the cluster does itself is news to it\n%s", l.story(0))
@@ -171,6 +177,31 @@ func TestHeartbeat(t *testing.T) {
 		}
 		l.advance(time.Minute)
 		l.wantAt(vm, "h1")
+	}
+}
+
+// A guest that hangs for less than a host allows is not missed, and nor is one whose
+// machine an administrator has paused.
+func TestHeartbeatThatIsNotMissed(t *testing.T) {
+	l := newLab(t, labConfig{})
+	vm := l.vm("db", inside, func(c *cluster.VMConfig) { c.CheckHeartbeat = true })
+	n := l.now()
+	for range 200 { // at every distance from the polls
+		g := l.host("h1").VM("db").Guest()
+		g.Pause()
+		l.advance(4900 * time.Millisecond)
+		g.Continue()
+		l.advance(130 * time.Millisecond)
+	}
+	l.must(l.host("h1").VM("db").Pause(l.ctx()))
+	l.advance(10 * time.Minute)
+	for _, e := range l.w.Trace()[n:] {
+		if e.Kind == "cluster/event" || e.Kind == "cluster/restart" {
+			t.Errorf("%v", e)
+		}
+	}
+	if s := vm.Resource().State(); s != cluster.ResourceOnline {
+		t.Errorf("it is %v", s)
 	}
 }
 

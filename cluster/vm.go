@@ -22,7 +22,6 @@ type VM struct {
 	action  OfflineAction
 	next    *OfflineAction
 	beat    bool
-	missed  int // heartbeats
 }
 
 // A VMConfig says which machine is to be highly available. Name, Node, ID and Path
@@ -223,7 +222,6 @@ type machineType struct{ vm *VM }
 func (machineType) TypeName() string { return "Virtual Machine" }
 
 func (t machineType) Online(ctx context.Context, n *Node) error {
-	t.vm.missed = 0
 	return n.host.Start(ctx, t.vm.id)
 }
 
@@ -245,30 +243,16 @@ func (t machineType) Terminate(ctx context.Context, n *Node) {
 	}
 }
 
-// A heartbeat may be missed that often in a row (ErrorThreshold of
-// Msvm_HeartbeatSettingData).
-const heartbeatThreshold = 2
+func (t machineType) LooksAlive(ctx context.Context, n *Node) error { return t.IsAlive(ctx, n) }
 
-func (t machineType) LooksAlive(ctx context.Context, n *Node) error {
+func (t machineType) IsAlive(ctx context.Context, n *Node) error {
 	if err := t.state(ctx, n); err != nil {
 		return err
 	}
-	heart, ok := n.host.(Heart)
-	if !t.vm.beat || !ok || heart.Heartbeat(ctx, t.vm.id) {
-		t.vm.missed = 0
-		return nil
-	}
-	if t.vm.missed++; t.vm.missed >= heartbeatThreshold {
+	if heart, ok := n.host.(Heart); ok && t.vm.beat && !heart.Heartbeat(ctx, t.vm.id) {
 		return errNoHeartbeat
 	}
 	return nil
-}
-
-func (t machineType) IsAlive(ctx context.Context, n *Node) error {
-	if t.vm.missed >= heartbeatThreshold {
-		return errNoHeartbeat
-	}
-	return t.state(ctx, n)
 }
 
 var errNoHeartbeat = errors.New("the guest's heartbeat is missing")

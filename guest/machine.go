@@ -226,6 +226,14 @@ func (m *Machine) Continue() {
 // Paused tells whether the machine is paused.
 func (m *Machine) Paused() bool { return m.paused }
 
+// PausedFor is how long the machine has stood still now, or zero.
+func (m *Machine) PausedFor() time.Duration {
+	if !m.paused {
+		return 0
+	}
+	return m.actor.World().Now() - m.pausedAt
+}
+
 // now is the time as programs see it: it stands still in a paused machine.
 func (m *Machine) now() time.Duration {
 	if m.paused {
