@@ -246,10 +246,13 @@ func (h *Host) mergeFile(child, parent string) error {
 		return h.noteChain(&ChainError{Child: child, Parent: parent, Err: vhd.ErrParentID})
 	}
 	for s := range image.Spans(0, image.Size()) {
-		if s.Origin != disk.Own {
-			continue
+		switch s.Origin {
+		case disk.Own:
+			err = disk.Copy(disk.Section(into.Image, s.Off, s.Len), disk.Section(image, s.Off, s.Len))
+		case disk.Zero: // written as zeros, or discarded
+			err = into.Discard(s.Off, s.Len)
 		}
-		if err := disk.Copy(disk.Section(into.Image, s.Off, s.Len), disk.Section(image, s.Off, s.Len)); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -323,6 +323,22 @@ func TestDeleteCheckpointLeavesOtherDisksAlone(t *testing.T) {
 	l.must(vm.Start(l.ctx()))
 }
 
+// Zeros that the guest wrote behind a checkpoint hide what was there before it, also
+// when the disks are merged.
+func TestMergeKeepsZeros(t *testing.T) {
+	l := newLab(t)
+	vm := l.running("db")
+	l.write(vm, "C:", 2*mib, '1')
+	id := l.checkpoint(vm, "one")
+	l.write(vm, "C:", 2*mib, 0)
+	l.must(vm.TurnOff(l.ctx()))
+	l.must(vm.DeleteCheckpoint(l.ctx(), id))
+	l.must(vm.Start(l.ctx()))
+	if b := l.reads(vm, 2*mib); b != 0 {
+		t.Errorf("the guest reads %q", b)
+	}
+}
+
 // contains tells whether a checkpoint's disk shows what was written before it.
 func (l *lab) contains(path string, b byte) bool {
 	l.t.Helper()
