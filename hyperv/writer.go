@@ -61,6 +61,7 @@ func (w *Writer) config(a *sim.Actor) vss.WriterConfig {
 // A described is what the metadata said of a machine.
 type described struct {
 	method Method   // by the caption
+	path   string   // its configuration
 	files  []string // its disks, what they stand on, and the configurations of its checkpoints
 }
 
@@ -104,7 +105,7 @@ func (w *Writer) Identify(ctx context.Context, ev *vss.IdentifyEvent) error {
 	for _, m := range machines {
 		err := m.Broken
 		if err == nil {
-			d := described{w.host.profile.Decide(m.Facts).Method, m.files()}
+			d := described{w.host.profile.Decide(m.Facts).Method, m.Path, m.files()}
 			told[m.ID] = d
 			err = md.AddComponent(w.component(m, d))
 		}
@@ -218,8 +219,8 @@ func (s *writerSession) checkFiles(m Machine) error {
 	if !ok {
 		return nil
 	}
-	for _, now := range m.files() {
-		if !slices.ContainsFunc(told.files, func(path string) bool { return volume.Equal(path, now) }) {
+	for _, now := range append(m.files(), m.Path) {
+		if !volume.Equal(now, told.path) && !slices.ContainsFunc(told.files, func(path string) bool { return volume.Equal(path, now) }) {
 			return failure(vss.ErrWriterErrorRetryable, m.Name(), fmt.Errorf("%s is new since the metadata were gathered", now))
 		}
 	}
