@@ -146,7 +146,12 @@ func (h *Host) BringOnline(letter string) error {
 	if err != nil || !v.offline {
 		return err
 	}
-	if err := errors.Join(h.show(v), h.mountVolume(v, v.kept)); err != nil {
+	err = h.show(v)
+	if err == nil {
+		err = h.mountVolume(v, v.kept)
+	}
+	if err != nil { // such as that of a folder whose own volume is away: it can be tried again
+		h.hide(v)
 		return &Error{Op: "BringOnline", On: v.Name(), Err: err}
 	}
 	v.offline, v.kept = false, nil

@@ -25,6 +25,8 @@ type vhdDisk struct {
 	path string // whole: `D:\VMs\data.vhd`
 	rest string // within the volume
 	*chain
+
+	below []*hostVolume // where the disks are that it stands on
 }
 
 var _ guest.Disk = (*vhdDisk)(nil)
@@ -40,6 +42,11 @@ func (h *Host) attach(path string, vm *VM) (*vhdDisk, error) {
 		return nil, h.noteChain(err)
 	}
 	d := &vhdDisk{host: h, vol: v, vm: vm, path: path, rest: rest, chain: c}
+	for _, parent := range c.paths {
+		if on, _, err := h.volumeOf(parent); err == nil && on != v {
+			d.below = append(d.below, on)
+		}
+	}
 	v.shared.opened(d)
 	return d, nil
 }
@@ -80,7 +87,7 @@ func (d *vhdDisk) access(do func() (int, error)) (n int, err error) {
 }
 
 func (d *vhdDisk) reach() error {
-	if d.vol.offline {
+	if d.vol.offline || slices.ContainsFunc(d.below, func(v *hostVolume) bool { return v.offline }) {
 		return &Error{Op: "Access", On: d.path, Err: volume.ErrNotReady}
 	}
 	return nil

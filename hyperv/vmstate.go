@@ -63,7 +63,7 @@ func (vm *VM) restore(ctx context.Context, to State) error {
 }
 
 func (vm *VM) change(ctx context.Context, r Request) error {
-	from := vm.state
+	from, stall := vm.state, vm.stall
 	move, ok := moves[from][r]
 	if !ok {
 		return &Error{Op: r.String(), On: vm.Name(), State: from, Err: ErrInvalidState}
@@ -84,6 +84,9 @@ func (vm *VM) change(ctx context.Context, r Request) error {
 		err = errStopped
 	}
 	if err != nil {
+		if vm.stall == nil && (vm.machine != nil || vm.frozen != nil) {
+			vm.stall = stall // it waits for its storage as before
+		}
 		back()
 		return &Error{Op: r.String(), On: vm.Name(), State: from, Err: err}
 	}

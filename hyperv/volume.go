@@ -93,7 +93,8 @@ func (h *Host) volumeOf(path string) (*hostVolume, string, error) {
 	for _, v := range h.volumes {
 		if folder := cmp.Or(v.folder, v.also); folder != "" {
 			if within, ok := cutFolder(letter+":"+rest, folder); ok {
-				return v, within, nil
+				on, rest = v, within
+				break
 			}
 		}
 		if v.folder == "" && v.letter == letter {
