@@ -15,6 +15,9 @@ func (h *Host) mountFolders(volumes []VolumeConfig) error {
 			continue
 		}
 		folder, err := volume.Clean(c.Folder)
+		if slices.ContainsFunc(h.volumes[:i], func(v *hostVolume) bool { return v.also != "" && volume.Equal(v.also, folder) }) {
+			err = volume.ErrAlreadyExists
+		}
 		if err == nil {
 			err = h.files.MountFolder(folder, h.volumes[i].FS())
 		}

@@ -57,7 +57,10 @@ func (vm *VM) NewerDisks() ([]Drive, error) {
 func (vm *VM) newerThan(s *deviceState) (out []Drive) {
 	for _, d := range vm.config.Drives {
 		for _, then := range s.PassedThrough {
-			if now, ok := vm.host.digestOf(d); ok && then.Slot == d.Slot && then.Digest != now {
+			if then.Slot != d.Slot {
+				continue
+			}
+			if now, ok := vm.host.digestOf(d); ok && then.Digest != now {
 				out = append(out, d)
 			}
 		}
