@@ -27,7 +27,8 @@
 //
 // A machine has an account of its own, which needs access to its files
 // ([ServiceSID]): the host gives it, a restore has to put it back, and the writer,
-// which registers what was restored, does not make up for it. A machine whose files
+// which registers what was restored, does not make up for it; only a VHD file that it
+// finds elsewhere it attaches anew, with access. A machine whose files
 // were restored as contents alone is registered, and its start is an [AccessError]
 // until somebody grants access ([Host.Grant]). ISO files in its DVD drives are no part
 // of a backup; where one is not there its start is a [MediaError].

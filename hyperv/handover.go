@@ -108,7 +108,11 @@ func (vm *VM) checkMigration(to *Host) error {
 			return fails(fmt.Errorf("%w: %s does not reach %s", ErrNotSupported, to.name, path))
 		}
 	}
-	if err := cmp.Or(vm.media(to), vm.mayGoOn()); err != nil {
+	err := vm.media(to)
+	if err == nil {
+		err = vm.mayGoOn()
+	}
+	if err != nil {
 		return fails(err)
 	}
 	return nil

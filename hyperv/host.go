@@ -53,7 +53,7 @@ type VolumeConfig struct {
 	// Folder is a mounted folder of another volume in which this one is seen as well
 	// (`C:\mnt\e`). Paths through it are those of the volume under its letter: the
 	// writer names files so, and a VHD that is restored to the one is where the other
-	// says.
+	// says. A volume that is in a folder of this one is not looked for through it.
 	Folder string
 }
 

@@ -46,7 +46,8 @@ type Control interface {
 	// TurnOff stops a machine without a word to its guest; a saved state is
 	// discarded. Turning off a machine that is off is harmless.
 	TurnOff(ctx context.Context, id [16]byte) error
-	// Requestor is the backup service inside the guest.
+	// Requestor is the backup service inside the guest; [guest.ErrNotRunning] if the
+	// host does not offer it.
 	Requestor(ctx context.Context, id [16]byte) (guest.Requestor, error)
 	// DropSnapshots deletes snapshots that the guest took from the machine's live
 	// disks. One that is gone already is no error. Without any it deletes what a

@@ -328,14 +328,15 @@ func (vm *VM) Configure(ctx context.Context, c *Configuration) error {
 }
 
 // OfferBackup offers the backup integration service to the guest, or takes it
-// away, whatever the machine is doing as long as no operation holds it. What is seen
+// away, whatever the machine is doing as long as no operation holds it and it is in
+// no transition. What is seen
 // of the machine from then on goes by it, without a boot: a running one from which the
 // service is taken is backed up in the saved state (R11), which is how administrators
 // have that done (article 2462424).
 func (vm *VM) OfferBackup(ctx context.Context, offer bool) error {
 	return vm.call(ctx, "offer backup", func(context.Context) error {
 		switch {
-		case !vm.state.Stable():
+		case !vm.state.Stable() && !vm.state.Critical():
 			return &Error{Op: "OfferBackup", On: vm.Name(), State: vm.state, Err: ErrInvalidState}
 		case vm.lock != "":
 			return &Error{Op: "OfferBackup", On: vm.Name(), State: vm.state, Err: vm.inUse()}

@@ -101,7 +101,8 @@ func (w *Writer) noteOf(id [16]byte, c *vss.WriterComponent) (*note, error) {
 // status of every component first (R48), registers the machines whose files are
 // all there, and then fails if any other was bad (R49, R50). The accounts of the
 // machines have the access to configurations and disks that was restored; what is
-// missing shows when a machine starts, as an [AccessError].
+// missing shows when a machine starts, as an [AccessError]. A disk that was moved is
+// attached anew, which gives access to it.
 func (w *Writer) PostRestore(ctx context.Context, ev *vss.PostRestoreEvent) error {
 	var bad []error
 	statuses, complete := w.statuses(ctx, ev)
