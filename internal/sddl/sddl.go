@@ -72,6 +72,9 @@ func section(text string) (int, error) {
 		case ')':
 			depth--
 		case ':':
+			if depth == 0 && i == 0 {
+				return 0, ErrMalformed
+			}
 			if depth == 0 {
 				return i - 1, nil
 			}
@@ -188,6 +191,9 @@ func Ask(want Mask, accounts ...string) *Question {
 func (q *Question) Put(text string) *Question {
 	d, err := parse(text)
 	if !q.Settled() && err == nil {
+		if q.above == 0 && strings.Contains(d.flags, "NO_ACCESS_CONTROL") {
+			q.missing = 0 // there is no list, which lets everybody do all
+		}
 		for _, ace := range d.aces {
 			if e, ok := read(ace); ok && q.concerns(e) {
 				q.hear(e)

@@ -61,7 +61,7 @@ func TestGrant(t *testing.T) {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"x", "D", "D:(", "D:)", "D:(A)x", "D:D:", "D:(A;;FA;;;me)D:P", "Q:BA", ":", "D:()("} {
+	for _, text := range []string{"x", "D", "D:(", "D:)", "D:(A)x", "D:D:", "D:(A;;FA;;;me)D:P", "Q:BA", ":", "D:()(", "D::", "O:BAD::", "S::x"} {
 		if got, err := Grant(text, "FA", "me"); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
@@ -72,7 +72,12 @@ func FuzzGrant(f *testing.F) {
 	for _, text := range []string{"", "D:", "O:BAG:SYD:P(D;;FW;;;us)(A;ID;FA;;;BA)S:(AU;;FA;;;WD)"} {
 		f.Add(text)
 	}
+	f.Add("D::")
 	f.Fuzz(func(t *testing.T, text string) {
+		asked := Ask(All, "BA").Put(text).Put(text)
+		if _, err := Grant(text, "FA", "BA"); err != nil && asked.Allowed() {
+			t.Errorf("%q is no descriptor, and allows all", text)
+		}
 		got, err := Grant(text, "FA", "S-1-5-83-0")
 		if err != nil {
 			return
