@@ -38,6 +38,25 @@ func (f *FS) SetSecurity(name, sddl string) error {
 	return f.do("setsecurity", name, true, func(elems []string) error { return f.v.setSecurity(elems, sddl, true) })
 }
 
+// SetLinkSecurity is SetSecurity for a file, a directory, or a link itself.
+func (f *FS) SetLinkSecurity(name, sddl string) error {
+	return f.do("setsecurity", name, true, func(elems []string) error { return f.v.setSecurity(elems, sddl, false) })
+}
+
+// SetLinkSecurity is SetSecurity for a file, a directory, or a link itself, where the
+// drive can.
+func (h *Host) SetLinkSecurity(name, sddl string) error {
+	return h.write("setsecurity", name, func(files Files, rest string) error { return setLinkSecurity(files, rest, sddl) })
+}
+
+// setLinkSecurity sets the descriptor of a link itself where files can.
+func setLinkSecurity(files fs.FS, name, sddl string) error {
+	if s, ok := files.(interface{ SetLinkSecurity(name, sddl string) error }); ok {
+		return s.SetLinkSecurity(name, sddl)
+	}
+	return nil
+}
+
 // SetSecurity gives a file or directory a security descriptor of its own, where the
 // drive can.
 func (h *Host) SetSecurity(name, sddl string) error {

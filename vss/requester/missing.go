@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/shadowsim/shadowsim/vss"
@@ -21,6 +22,11 @@ const MissingName = "Missing.txt"
 // that it names is gone, and may be.
 func (c *copier) expand(ctx context.Context, comp *chosen, set *source) ([]vss.FoundFile, error) {
 	found, err := vss.ExpandFileSet(set.on.shadow, set.on.Name, set.FileSet, vss.ExpandOptions{Excludes: comp.excludes})
+	if err == nil && len(found) == 0 || errors.Is(err, fs.ErrNotExist) { // or is it the shadow copy that is gone?
+		if _, err := fs.Stat(set.on.shadow, "."); err != nil {
+			return nil, phase("copy", set.FileSpec.String(), err)
+		}
+	}
 	if may := c.job.MayBeMissing; errors.Is(err, fs.ErrNotExist) && may != nil {
 		if path := pathOf(set.FileSet); may(comp.writer, path) {
 			return nil, c.without(ctx, comp, path)
@@ -41,6 +47,9 @@ func (c *copier) without(ctx context.Context, comp *chosen, path string) error {
 	if err != nil {
 		return phase("copy", path, err)
 	}
+	if slices.ContainsFunc(comp.Missing, func(p string) bool { return fold(p) == fold(path) }) {
+		return nil // several sets name it
+	}
 	sim.Emit(ctx, "requester/missing", "", sim.S("file", path))
 	comp.Missing = append(comp.Missing, path)
 	c.missing = append(append(c.missing, strings.ReplaceAll(name, "/", `\`)...), "\r\n"...)
@@ -57,7 +66,7 @@ func (c *copier) saveMissing() error {
 
 // loadMissing reads what a backup did without, as folded names of files.
 func loadMissing(source fs.FS) (map[string]bool, error) {
-	text, err := fs.ReadFile(source, MissingName)
+	text, err := readText(source, MissingName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

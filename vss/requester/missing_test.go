@@ -92,3 +92,16 @@ func TestMissingFilesOfTheBackupBefore(t *testing.T) {
 		l.asFailed(err, "load", fs.ErrInvalid)
 	}
 }
+
+// A file that several sets name, in whatever case, is missing once.
+func TestMissingInSeveralSets(t *testing.T) {
+	l := newLab(t)
+	l.write(`D:\db\data`, "rows")
+	l.add(&app{name: "db", parts: []vss.ComponentInfo{group("db", `D:\db\data`, `D:\db\1.log`, `d:\DB\1.log`)}})
+	r := l.mustBackup(func(b *requester.Backup) { b.MayBeMissing = func(*vss.WriterMetadata, string) bool { return true } })
+	text, err := fs.ReadFile(l.target, requester.MissingName)
+	l.must(err)
+	if n := strings.Count(string(text), "\n"); n != 1 || len(r.Components[0].Missing) != 1 {
+		t.Errorf("%q, %q", text, r.Components[0].Missing)
+	}
+}

@@ -146,7 +146,7 @@ type destination struct {
 }
 
 func (j *restoreJob) run(ctx context.Context) error {
-	xml, err := fs.ReadFile(j.Source, DocumentName)
+	xml, err := readText(j.Source, DocumentName)
 	if err != nil {
 		return phase("load", DocumentName, err)
 	}

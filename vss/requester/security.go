@@ -3,6 +3,7 @@ package requester
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 )
@@ -50,7 +51,7 @@ func (l *securityList) save(f Files) error {
 
 // loadSecurity reads the list of a backup: descriptors by the folded names of files.
 func loadSecurity(source fs.FS) (map[string]string, error) {
-	text, err := fs.ReadFile(source, SecurityName)
+	text, err := readText(source, SecurityName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -70,6 +71,34 @@ func loadSecurity(source fs.FS) (map[string]string, error) {
 		rest = after
 	}
 	return out, nil
+}
+
+// maxText is how long a text file of a backup may be.
+const maxText = 1 << 30
+
+// readText reads a text file of a backup. Memory grows with what is read, not with the
+// size that the source claims.
+func readText(source fs.FS, name string) ([]byte, error) {
+	f, err := source.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxText+1))
+	if err == nil && len(text) > maxText {
+		err = fmt.Errorf("%w: longer than %d bytes", fs.ErrInvalid, maxText)
+	}
+	return text, errors.Join(err, f.Close())
+}
+
+// secureLink is secure for a link itself.
+func (t *tree) secureLink(name string, like fs.FileInfo) error {
+	if sddl := securityOf(like); t.list != nil && sddl != "" {
+		return t.list.add(name, sddl)
+	}
+	if s, ok := t.Files.(interface{ SetLinkSecurity(name, sddl string) error }); ok && t.security != "" {
+		return s.SetLinkSecurity(name, t.security)
+	}
+	return nil
 }
 
 // secure gives a file that was written the descriptor that belongs to it, or notes

@@ -101,7 +101,14 @@ func (t *tree) put(to string, src fs.FS, f vss.FoundFile) (int64, error) {
 	if err := t.count(t.Remove(to)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	return 0, t.count(t.Symlink(target, to))
+	if err := t.count(t.Symlink(target, to)); err != nil {
+		return 0, err
+	}
+	info, err := fs.Lstat(src, f.Name)
+	if err != nil {
+		return 0, err
+	}
+	return 0, t.secureLink(to, info)
 }
 
 // copyFile copies one file; what both sides can pass on without copying, and
