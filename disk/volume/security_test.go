@@ -140,3 +140,21 @@ func TestTarKeepsSecurity(t *testing.T) {
 		t.Errorf("a malformed one: %v", err)
 	}
 }
+
+// A link in a tar archive keeps its own descriptor.
+func TestTarKeepsSecurityOfLinks(t *testing.T) {
+	from, to := volume.New(volume.Config{}), volume.New(volume.Config{})
+	must(t, from.WriteFile(`\a`, nil))
+	must(t, from.Symlink(`\a`, `\link`))
+	must(t, from.SetLinkSecurity(`\link`, admins))
+	var archive bytes.Buffer
+	must(t, volume.WriteTar(&archive, from.FS()))
+	h, err := volume.NewHost(map[string]fs.FS{"D": to.FS()})
+	must(t, err)
+	must(t, volume.ReadTar(h, "D", &archive))
+	info, err := to.Lstat(`\link`)
+	must(t, err)
+	if link, file := info.Security(), security(t, to, `\a`); link != admins || file != "" {
+		t.Errorf("the link has %q, the file %q", link, file)
+	}
+}

@@ -101,7 +101,7 @@ func writeHeader(tw *tar.Writer, name string, info fs.FileInfo, target string) e
 // size, as well. A hard link becomes a file of its own that shares the bytes.
 // What was put there before an error stays.
 func ReadTar(dst Files, dir string, r io.Reader) error {
-	x := untar{copier: copier{dst: dst, dir: dir}, tr: tar.NewReader(r)}
+	x := untar{copier: copier{dst: dst, dir: dir}, tr: tar.NewReader(r), links: make(map[string]bool)}
 	if err := x.mkdirAll(dir); err != nil {
 		return err
 	}
@@ -128,7 +128,8 @@ func ReadTar(dst Files, dir string, r io.Reader) error {
 // An untar is a ReadTar in progress.
 type untar struct {
 	copier
-	tr *tar.Reader
+	tr    *tar.Reader
+	links map[string]bool // that were made, by their folded names
 }
 
 // entry puts one entry where it belongs.
@@ -149,10 +150,7 @@ func (x *untar) entry(h *tar.Header) error {
 		x.dirs = append(x.dirs, copied{to, info})
 		return x.mkdir(to)
 	case tar.TypeSymlink:
-		if info.(*Info).attrs&Directory != 0 {
-			return symlinkDir(x.dst, h.Linkname, to)
-		}
-		return x.dst.Symlink(h.Linkname, to)
+		return x.link(h.Linkname, to, info.(*Info))
 	case tar.TypeLink:
 		return x.hardLink(h.Linkname, to, info)
 	case tar.TypeReg:
@@ -166,7 +164,24 @@ func (x *untar) entry(h *tar.Header) error {
 	return errors.ErrUnsupported
 }
 
-// place is the name in dst of an entry.
+// link makes a symbolic link, with its own descriptor.
+func (x *untar) link(target, to string, info *Info) error {
+	symlink := x.dst.Symlink
+	if info.attrs&Directory != 0 {
+		symlink = func(target, to string) error { return symlinkDir(x.dst, target, to) }
+	}
+	if err := symlink(target, to); err != nil {
+		return err
+	}
+	x.links[Fold(to)] = true
+	if sddl := info.Security(); sddl != "" {
+		return setLinkSecurity(x.dst, to, sddl)
+	}
+	return nil
+}
+
+// place is the name in dst of an entry. No way to it leads through a link of the
+// archive, which may lead out of dir.
 func (x *untar) place(name string) (string, error) {
 	name = strings.TrimSuffix(strings.TrimPrefix(name, "./"), "/")
 	if name == "" {
@@ -175,7 +190,13 @@ func (x *untar) place(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", ErrInvalidName
 	}
-	return path.Join(x.dir, name), nil
+	to := path.Join(x.dir, name)
+	for at := to; at != "." && at != x.dir; at = path.Dir(at) {
+		if x.links[Fold(at)] {
+			return "", ErrInvalidName
+		}
+	}
+	return to, nil
 }
 
 // hardLink copies a file that is there already.

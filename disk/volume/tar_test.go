@@ -166,3 +166,30 @@ func FuzzReadTar(f *testing.F) {
 		must(t, volume.ReadTar(volume.New(volume.Config{}).FS(), "again", &out))
 	})
 }
+
+// An archive that makes a link and goes on through it is refused: the link may lead out
+// of the directory.
+func TestTarThroughItsOwnLink(t *testing.T) {
+	for _, entry := range []*tar.Header{
+		{Name: "a/", Typeflag: tar.TypeDir, Mode: 0o755, Format: tar.FormatPAX, PAXRecords: map[string]string{"MSWINDOWS.sd": "D:(A;;FA;;;WD)"}},
+		{Name: "A/evil", Typeflag: tar.TypeReg, Mode: 0o644},
+		{Name: "a/below/evil", Typeflag: tar.TypeReg, Mode: 0o644},
+	} {
+		var archive bytes.Buffer
+		w := tar.NewWriter(&archive)
+		must(t, w.WriteHeader(&tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: "../out"}))
+		must(t, w.WriteHeader(entry))
+		must(t, w.Close())
+		v := volume.New(volume.Config{})
+		must(t, v.MkdirAll(`\out`))
+		must(t, v.MkdirAll(`\in`))
+		if err := volume.ReadTar(v.FS(), "in", &archive); !errors.Is(err, volume.ErrInvalidName) {
+			t.Errorf("%s: %v", entry.Name, err)
+		}
+		list, err := v.ReadDir(`\out`)
+		must(t, err)
+		if got := security(t, v, `\out`); got != "" || len(list) != 0 {
+			t.Errorf("%s: outside are %v, with %q", entry.Name, list, got)
+		}
+	}
+}
