@@ -71,7 +71,9 @@ func Read(r io.Reader, lim Limits) (string, error) {
 	piece := int64(32 << 10)
 	if size, ok := sizeOf(r); ok {
 		b.Grow(int(min(size, lim.Size+1)))
-		piece = min(piece, size+1)
+		if size < piece {
+			piece = max(size+1, 512) // what says 0 may not know
+		}
 	}
 	if _, err := io.CopyBuffer(&b, io.LimitReader(r, lim.Size+1), make([]byte, piece)); err != nil {
 		return "", fmt.Errorf("read: %w", err)
