@@ -37,7 +37,7 @@ func (r *Resource) remove() {
 	r.run++ // a retry that waits is out of date
 	r.want = false
 	g := r.group
-	g.resources = slices.DeleteFunc(g.resources, func(o *Resource) bool { return o == r })
+	g.resources = slices.DeleteFunc(slices.Clone(g.resources), func(o *Resource) bool { return o == r })
 	g.tell()
 }
 
@@ -57,7 +57,7 @@ func (g *Group) Delete(ctx context.Context) error {
 		for _, r := range g.topDown() {
 			r.remove()
 		}
-		g.cluster.groups = slices.DeleteFunc(g.cluster.groups, func(o *Group) bool { return o == g })
+		g.cluster.groups = slices.DeleteFunc(slices.Clone(g.cluster.groups), func(o *Group) bool { return o == g })
 		return nil
 	})
 }

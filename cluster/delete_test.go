@@ -106,3 +106,28 @@ func TestDeletedWhileARetryWaits(t *testing.T) {
 		t.Errorf("it is %v\n%s", r.State(), l.story(0))
 	}
 }
+
+// What was deleted cannot be used any more.
+func TestDeletedIsGone(t *testing.T) {
+	l := newLab(t, labConfig{})
+	g, err := l.c.AddGroup("web", "h1", nil)
+	l.must(err)
+	r, err := g.AddResource(cluster.ResourceConfig{Name: "site", Type: &light{}})
+	l.must(err)
+	l.must(r.Delete(l.ctx()))
+	if err := r.Online(l.ctx()); !errors.Is(err, cluster.ErrResourceNotFound) || r.State() != cluster.ResourceOffline {
+		t.Errorf("a resource comes online: %v, %v", err, r.State())
+	}
+	if _, err := g.AddResource(cluster.ResourceConfig{Name: "page", Type: &light{}, DependsOn: []*cluster.Resource{r}}); !errors.Is(err, cluster.ErrDependencyNotFound) {
+		t.Errorf("one depends on it: %v", err)
+	}
+	l.must(g.Delete(l.ctx()))
+	if _, err := g.AddResource(cluster.ResourceConfig{Name: "page", Type: &light{}}); !errors.Is(err, cluster.ErrGroupNotFound) {
+		t.Errorf("a group gets a resource: %v", err)
+	}
+	for what, err := range map[string]error{"online": g.Online(l.ctx()), "offline": g.Offline(l.ctx()), "move": g.Move(l.ctx(), "h2", cluster.MoveSave)} {
+		if !errors.Is(err, cluster.ErrGroupNotFound) || g.Owner().Name() != "h1" {
+			t.Errorf("%s: %v, owned by %s", what, err, g.Owner().Name())
+		}
+	}
+}

@@ -34,7 +34,7 @@ func (g *Group) prefers(n *Node) bool {
 	list := g.props.PreferredOwners
 	rank := slices.Index(list, n.name)
 	now := slices.Index(list, g.owner.name)
-	return g.props.AutoFailbackType == AllowFailback && rank >= 0 && (now < 0 || rank < now) && g.possible(n)
+	return g.there() && g.props.AutoFailbackType == AllowFailback && rank >= 0 && (now < 0 || rank < now) && g.possible(n)
 }
 
 // untilWindow is how long it takes until groups may fail back.

@@ -99,6 +99,9 @@ func (g *Group) with(ctx context.Context, op string, fn func(ctx context.Context
 			if moved = g.owner != owner; moved {
 				return nil
 			}
+			if !g.there() {
+				return &Error{Op: op, On: g.name, Node: owner.name, Err: ErrGroupNotFound}
+			}
 			return fn(ctx)
 		})
 		if !moved {
@@ -106,6 +109,9 @@ func (g *Group) with(ctx context.Context, op string, fn func(ctx context.Context
 		}
 	}
 }
+
+// there tells whether the group has not been deleted.
+func (g *Group) there() bool { return slices.Contains(g.cluster.groups, g) }
 
 // own makes a node the owner.
 func (g *Group) own(n *Node, rule, why string) {

@@ -60,11 +60,14 @@ func (g *Group) AddResource(c ResourceConfig) (*Resource, error) {
 	if c.Name == "" || c.Type == nil {
 		return fails(ErrInvalidParameter)
 	}
+	if !g.there() {
+		return fails(ErrGroupNotFound)
+	}
 	if g.cluster.Resource(c.Name) != nil {
 		return fails(ErrObjectAlreadyExists)
 	}
 	for _, d := range c.DependsOn {
-		if d.group != g {
+		if !slices.Contains(g.resources, d) {
 			return fails(ErrDependencyNotFound)
 		}
 	}
@@ -277,6 +280,9 @@ func (r *Resource) fail(ctx context.Context, cause error) {
 // error is the first one.
 func (r *Resource) Online(ctx context.Context) error {
 	return r.group.with(ctx, "Online", func(ctx context.Context) error {
+		if !slices.Contains(r.group.resources, r) {
+			return &Error{Op: "Online", On: r.name, Node: r.group.owner.name, Err: ErrResourceNotFound}
+		}
 		r.wish()
 		failed, err := r.bringOnline(ctx)
 		if err != nil && !sim.Dead(ctx) && failed.state == ResourceFailed {
