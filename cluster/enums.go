@@ -111,7 +111,8 @@ const (
 
 func (d Detection) String() string { return [...]string{"poll", "notify", "off"}[d] }
 
-// Never is the value 0xFFFFFFFF, in milliseconds, of a period that never ends.
+// Never is the value 0xFFFFFFFF, in milliseconds, of RetryPeriodOnFailure: there is no
+// retry.
 const Never = 0xFFFFFFFF * time.Millisecond
 
 // OfType is the same value of a poll interval: that of the resource's type.

@@ -3,9 +3,10 @@ package volume
 import (
 	"io/fs"
 	"strings"
-	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/shadowsim/shadowsim/internal/names"
 )
 
 // The limits of NTFS, in UTF-16 units.
@@ -108,7 +109,7 @@ func Equal(a, b string) bool {
 
 // Fold upper-cases a name or a path as the file system does to compare names;
 // two names that fold alike cannot stand in one directory. It serves as a map key.
-func Fold(s string) string { return strings.Map(upper, s) }
+func Fold(s string) string { return names.Fold(s) }
 
 // Name turns a Windows path into the io/fs name that a [Host] knows it by:
 // `D:\VMs\sql01` is "D/VMs/sql01". A path without a drive becomes the name in a
@@ -342,24 +343,13 @@ func compareFold(a, b string) int {
 			y, m = utf8.DecodeRuneInString(b)
 		}
 		if x != y {
-			if x, y = upper(x), upper(y); x != y {
+			if x, y = names.FoldRune(x), names.FoldRune(y); x != y {
 				return int(x) - int(y)
 			}
 		}
 		a, b = a[n:], b[m:]
 	}
 	return len(a) - len(b)
-}
-
-// upper is the simple upper case of one letter.
-func upper(r rune) rune {
-	if r < utf8.RuneSelf {
-		if 'a' <= r && r <= 'z' {
-			r -= 'a' - 'A'
-		}
-		return r
-	}
-	return unicode.ToUpper(r)
 }
 
 // units counts the UTF-16 units of a text.
