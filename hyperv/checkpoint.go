@@ -81,10 +81,11 @@ func (vm *VM) Checkpoint(ctx context.Context, name string) (id [16]byte, err err
 // takes it back to where it was.
 func (vm *VM) atRest(ctx context.Context, op string, from State, do func() error) error {
 	executes := from == StateRunning || from == StatePaused
+	saved := false
 	vm.setState(StateSnapshotting, "")
 	back := func() {
 		to := vm.fallback(from)
-		if to == StateOff && vm.host.isSaved(vm.files()) {
+		if to == StateOff && (vm.host.isSaved(vm.files()) || saved && vm.cannotLook()) {
 			to = StateSaved
 		}
 		vm.setState(to, "")
@@ -93,6 +94,7 @@ func (vm *VM) atRest(ctx context.Context, op string, from State, do func() error
 	var err error
 	if executes {
 		err = vm.save(ctx, from)
+		saved = err == nil
 	}
 	if err == nil {
 		err = do()
@@ -109,6 +111,13 @@ func (vm *VM) atRest(ctx context.Context, op string, from State, do func() error
 		return &Error{Op: op, On: vm.Name(), State: from, Err: err}
 	}
 	return nil
+}
+
+// cannotLook tells whether the machine's volume is away, so that nobody can see
+// whether it still has a saved state.
+func (vm *VM) cannotLook() bool {
+	_, _, err := vm.host.volumeOf(vm.files().config())
+	return errors.Is(err, volume.ErrNotReady)
 }
 
 func (vm *VM) goOnSaved(ctx context.Context, to State) error {

@@ -105,3 +105,33 @@ func TestVolumeWithAFolderIsTakenAway(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A machine whose volume goes while a checkpoint takes it back from its saved state is
+// saved, and goes on from its memory when the volume is there again.
+func TestStorageGoesInACheckpoint(t *testing.T) {
+	l := newLab(t)
+	vm := l.running("db", withLedger("rest=1h"))
+	l.w.Inject(sim.Fault{Point: hyperv.FaultStart, On: "h1/db", Outcome: sim.Outcome{Delay: 10 * time.Second}})
+	l.w.Actor("cable").Go("is pulled", func(ctx context.Context) error {
+		for len(l.w.Trace().Select("vm/checkpoint")) == 0 {
+			if err := sim.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+		}
+		return l.h.TakeOffline("D:")
+	})
+	if _, err := vm.Checkpoint(l.ctx(), "one"); err == nil {
+		t.Error("the checkpoint is made, and the machine goes on")
+	}
+	if vm.State() != hyperv.StateSaved {
+		t.Fatalf("it is %v\n%s", vm.State(), l.story())
+	}
+	l.must(l.h.BringOnline("D:"))
+	l.w.Heal()
+	l.must(vm.Start(l.ctx()))
+	if boots, resumed := len(l.w.Trace().Select("guest/boot")), len(l.w.Trace().Select("guest/resume")); boots != 1 || resumed != 1 {
+		t.Errorf("%d boots, taken up %d times", boots, resumed)
+	}
+	l.note()
+	l.recovers()
+}
