@@ -32,6 +32,7 @@ type Code uint32
 const (
 	ErrNotSupported            Code = 50
 	ErrInvalidParameter        Code = 87
+	ErrCancelled               Code = 1223
 	ErrTimeout                 Code = 1460
 	ErrDependentResourceExists Code = 5001 // others depend on the resource
 	ErrDependencyNotFound      Code = 5002
@@ -54,6 +55,7 @@ const (
 var codeNames = map[Code]string{
 	ErrNotSupported:            "ERROR_NOT_SUPPORTED",
 	ErrInvalidParameter:        "ERROR_INVALID_PARAMETER",
+	ErrCancelled:               "ERROR_CANCELLED",
 	ErrTimeout:                 "ERROR_TIMEOUT",
 	ErrDependentResourceExists: "ERROR_DEPENDENT_RESOURCE_EXISTS",
 	ErrDependencyNotFound:      "ERROR_DEPENDENCY_NOT_FOUND",

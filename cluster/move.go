@@ -103,7 +103,7 @@ func (g *Group) migrate(ctx context.Context, to *Node) error {
 	}
 	g.moving = true
 	defer func() { g.moving = false }()
-	err := m.Migrate(ctx, vms[0].id, to.host)
+	err := vms[0].migrate(ctx, m, to)
 	switch {
 	case sim.Dead(ctx):
 		return sim.ErrDead
@@ -115,4 +115,18 @@ func (g *Group) migrate(ctx context.Context, to *Node) error {
 		r.watch()
 	}
 	return nil
+}
+
+// migrate moves the machine, unless somebody cancels it.
+func (vm *VM) migrate(ctx context.Context, m Migrator, to *Node) error {
+	within, cancel := sim.WithCancel(ctx)
+	vm.cancel = cancel
+	vm.migration = Migration{To: to.name, UnderWay: true}
+	err := m.Migrate(within, vm.id, to.host)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = ErrCancelled
+	}
+	cancel()
+	vm.cancel, vm.migration = nil, Migration{To: to.name, Err: err}
+	return err
 }

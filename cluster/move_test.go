@@ -336,3 +336,38 @@ func TestMachinesNeedQuorum(t *testing.T) {
 	l.clean("h1")
 	l.nextBackup()
 }
+
+// A live migration that is cancelled leaves the machine where it is, running; the next
+// one is carried out, and is not to be cancelled any more.
+func TestCancelMigration(t *testing.T) {
+	l := newLab(t, labConfig{})
+	vm := l.vm("db", inside)
+	if err := vm.CancelMigration(); !errors.Is(err, cluster.ErrInvalidState) || vm.Migration() != (cluster.Migration{}) {
+		t.Errorf("without a migration: %v, %+v", err, vm.Migration())
+	}
+	moves := func() *sim.Proc {
+		return l.w.Actor("administrator").Go("moves", func(ctx context.Context) error { return vm.Group().Move(ctx, "h2", cluster.LiveMigration) })
+	}
+	p := moves()
+	l.advance(2 * time.Second)
+	if m := vm.Migration(); m != (cluster.Migration{To: "h2", UnderWay: true}) {
+		t.Errorf("%+v", m)
+	}
+	l.must(vm.CancelMigration())
+	if err := p.Wait(l.ctx()); !errors.Is(err, cluster.ErrCancelled) || vm.Migration().UnderWay || !errors.Is(vm.Migration().Err, cluster.ErrCancelled) {
+		t.Errorf("%v, %+v", err, vm.Migration())
+	}
+	l.wantAt(vm, "h1")
+	l.clean()
+	_, err := l.backup("h1")
+	l.must(err) // nothing holds it
+
+	l.must(moves().Wait(l.ctx()))
+	l.wantAt(vm, "h2")
+	if err := vm.CancelMigration(); !errors.Is(err, cluster.ErrInvalidState) || vm.Migration() != (cluster.Migration{To: "h2"}) {
+		t.Errorf("after a migration: %v, %+v", err, vm.Migration())
+	}
+	l.advance(time.Minute)
+	l.wantAt(vm, "h2")
+	l.clean()
+}

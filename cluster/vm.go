@@ -22,6 +22,31 @@ type VM struct {
 	action  OfflineAction
 	next    *OfflineAction
 	beat    bool
+
+	migration Migration
+	cancel    func() // ends the live migration that is under way, or nil
+}
+
+// A Migration is how the latest live migration of a machine stands (MigrationState and
+// MigrationFailureReason of its resource).
+type Migration struct {
+	To       string // node, or "" if there was none
+	UnderWay bool
+	Err      error // why it failed, or nil
+}
+
+// Migration is how the latest live migration stands.
+func (vm *VM) Migration() Migration { return vm.migration }
+
+// CancelMigration ends a live migration that is under way
+// (CLUSCTL_RESOURCE_VM_CANCEL_MIGRATION): the machine goes on where it is, and whoever
+// moves it gets [ErrCancelled]. Without one it is [ErrInvalidState].
+func (vm *VM) CancelMigration() error {
+	if vm.cancel == nil {
+		return &Error{Op: "CancelMigration", On: vm.name, Node: vm.Owner().name, Err: ErrInvalidState}
+	}
+	vm.cancel()
+	return nil
 }
 
 // A VMConfig says which machine is to be highly available. Name, Node, ID and Path
