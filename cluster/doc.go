@@ -50,6 +50,6 @@
 //
 // Not modelled are the cluster's own database and quorum disk, nodes that are
 // isolated for a while before they are given up (Windows Server 2016), the writer
-// for Cluster Shared Volumes of Windows Server 2012, and the cost of redirected
-// input and output.
+// for Cluster Shared Volumes of Windows Server 2012, the cost and the reasons of
+// redirected input and output, and moves of a type that a machine has by default.
 package cluster
