@@ -256,7 +256,7 @@ func TestCutCompact(t *testing.T) {
 			p.write(2*mib+100, pattern(41, 3000))
 			must(0, p.im.Compact())
 			p.mark(true)
-			if cuts := p.cutEverywhere(1); cuts < 100 {
+			if cuts := p.cutEverywhere(1); cuts < 100 && !testing.Short() {
 				t.Errorf("only %d cuts", cuts)
 			}
 		})

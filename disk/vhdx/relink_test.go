@@ -175,7 +175,7 @@ func TestCutRelink(t *testing.T) {
 		must(0, p.im.Relink(vhdx.Parent{Image: parent, Path: `C:\q.vhdx`}))
 		p.mark(true)
 		p.sync()
-		if cuts := p.cutEverywhere(2); cuts < 200 {
+		if cuts := p.cutEverywhere(2); cuts < 200 && !testing.Short() {
 			t.Errorf("only %d cuts", cuts)
 		}
 	}
