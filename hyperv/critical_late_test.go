@@ -135,3 +135,21 @@ func TestStorageGoesInACheckpoint(t *testing.T) {
 	l.note()
 	l.recovers()
 }
+
+// A volume that is seen in a folder is away under that name too for whoever starts a
+// machine there, and can be brought online when the volume of the folder is.
+func TestVolumeAwayUnderBothNames(t *testing.T) {
+	l := twoNames(t)
+	l.machine("db", below(`E:\VMs\db`))
+	l.must(l.h.TakeOffline("C"))
+	l.must(l.h.TakeOffline("E"))
+	if err := l.h.Grant(`C:\mnt\e\VMs\db\system.vhd`, [16]byte{1}); err == nil {
+		t.Error("access is granted to a file that is away")
+	}
+	if err := l.h.BringOnline("E"); err == nil {
+		t.Error("the volume is in a folder of one that is away")
+	}
+	l.must(l.h.BringOnline("C"))
+	l.must(l.h.BringOnline("E"))
+	l.must(l.h.VM("db").Start(l.ctx()))
+}

@@ -147,3 +147,24 @@ func TestTwoSessionsAreHeldToWhatTheyWereTold(t *testing.T) {
 		})
 	}
 }
+
+// A machine whose configuration is elsewhere since the metadata were gathered is
+// refused: the requester would save the old file.
+func TestConfigurationThatHasMoved(t *testing.T) {
+	l := newLab(t)
+	vm := l.machine("db")
+	old := vm.ConfigurationPath()
+	_, err := l.backup(l.afterIdentify(func(ctx context.Context) error {
+		file := l.bytes(old)
+		l.must(vm.Unregister(ctx))
+		to := `D:\Other\Virtual Machines` + old[strings.LastIndexByte(old, '\\'):]
+		l.must(l.h.Volume("D").MkdirAll(`\Other\Virtual Machines`))
+		l.must(l.h.Volume("D").WriteFile(to[2:], file))
+		_, err := l.h.Register(ctx, to)
+		return err
+	}))
+	l.failsWith(err, vss.StateFailedAtPrepareBackup, retryable, "db: ", "is new")
+	l.note()
+	l.mustBackup()
+	l.settled()
+}
