@@ -22,7 +22,7 @@ func (r *Resource) Delete(ctx context.Context) error {
 
 func (r *Resource) mayGo() error {
 	switch {
-	case !slices.Contains(r.group.resources, r):
+	case !r.there():
 		return ErrResourceNotFound
 	case r.state != ResourceOffline && r.state != ResourceFailed:
 		return ErrResourceOnline
@@ -46,9 +46,6 @@ func (r *Resource) remove() {
 func (g *Group) Delete(ctx context.Context) error {
 	return g.with(ctx, "DestroyGroup", func(context.Context) error {
 		fails := func(err error) error { return &Error{Op: "DestroyGroup", On: g.name, Node: g.owner.name, Err: err} }
-		if !slices.Contains(g.cluster.groups, g) {
-			return fails(ErrGroupNotFound)
-		}
 		for _, r := range g.resources {
 			if r.state != ResourceOffline && r.state != ResourceFailed {
 				return fails(&Error{Op: "DeleteResource", On: r.name, Err: ErrResourceOnline})

@@ -44,7 +44,7 @@ func (r *Resource) watch() {
 	}
 	n.actor.Background("monitor of "+r.name, func(ctx context.Context) error {
 		now := sim.Now(ctx)
-		looks, is := now+r.looksAliveEvery(), now+r.isAliveEvery()
+		looks, is := r.nextPolls(now)
 		for {
 			next := min(looks, is)
 			if err := sim.Sleep(ctx, next-sim.Now(ctx)); err != nil || r.run != run {
@@ -52,13 +52,13 @@ func (r *Resource) watch() {
 			}
 			var err error
 			if looks == next {
-				looks = next + r.looksAliveEvery()
+				looks, _ = r.nextPolls(next)
 				if r.kind.LooksAlive(ctx, n) != nil {
 					is = next // at once
 				}
 			}
 			if is == next {
-				is = next + r.isAliveEvery()
+				_, is = r.nextPolls(next)
 				err = r.kind.IsAlive(ctx, n)
 			}
 			if err != nil && r.run == run && !sim.Dead(ctx) {
@@ -69,20 +69,16 @@ func (r *Resource) watch() {
 	})
 }
 
-func (r *Resource) looksAliveEvery() time.Duration {
-	every := r.props.LooksAlivePollInterval
-	if every >= OfType {
-		every, _ = pollsOf(r.kind)
+// nextPolls is when polls are due after one that was now.
+func (r *Resource) nextPolls(now time.Duration) (looks, is time.Duration) {
+	looks, is = pollsOf(r.kind)
+	if own := r.props.LooksAlivePollInterval; own < OfType {
+		looks = own
 	}
-	return every
-}
-
-func (r *Resource) isAliveEvery() time.Duration {
-	every := r.props.IsAlivePollInterval
-	if every >= OfType {
-		_, every = pollsOf(r.kind)
+	if own := r.props.IsAlivePollInterval; own < OfType {
+		is = own
 	}
-	return every
+	return now + looks, now + is
 }
 
 // pollsOf is how often resources of a type are polled that do not say it.

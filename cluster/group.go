@@ -251,23 +251,21 @@ func (g *Group) revive(n *Node) {
 // bringUp brings online whatever is to be online. What fails is treated as any
 // failure. The caller has the group locked.
 func (g *Group) bringUp(ctx context.Context) error {
-	for _, r := range g.bottomUp() {
-		if !r.want {
-			continue
-		}
-		if failed, err := r.bringOnline(ctx); err != nil {
-			return failed.react(ctx, err)
-		}
-	}
-	return nil
+	return g.bringUpThose(ctx, func(r *Resource) bool { return r.want })
 }
 
 // bringUpRest brings online what is to be online and waits for nothing that is not:
 // what has failed has a retry of its own, or none.
 func (g *Group) bringUpRest(ctx context.Context) error {
-	for _, r := range g.bottomUp() {
+	return g.bringUpThose(ctx, func(r *Resource) bool {
 		waits := slices.ContainsFunc(r.dependsOn, func(d *Resource) bool { return d.state != ResourceOnline })
-		if !r.want || waits || r.state == ResourceFailed {
+		return r.want && !waits && r.state != ResourceFailed
+	})
+}
+
+func (g *Group) bringUpThose(ctx context.Context, which func(r *Resource) bool) error {
+	for _, r := range g.bottomUp() {
+		if !which(r) {
 			continue
 		}
 		if failed, err := r.bringOnline(ctx); err != nil {

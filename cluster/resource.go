@@ -67,7 +67,7 @@ func (g *Group) AddResource(c ResourceConfig) (*Resource, error) {
 		return fails(ErrObjectAlreadyExists)
 	}
 	for _, d := range c.DependsOn {
-		if !slices.Contains(g.resources, d) {
+		if d.group != g || !d.there() {
 			return fails(ErrDependencyNotFound)
 		}
 	}
@@ -80,6 +80,9 @@ func (g *Group) AddResource(c ResourceConfig) (*Resource, error) {
 	g.resources = append(g.resources, r)
 	return r, nil
 }
+
+// there tells whether the resource has not been deleted.
+func (r *Resource) there() bool { return slices.Contains(r.group.resources, r) }
 
 // Name is the resource's name.
 func (r *Resource) Name() string { return r.name }
@@ -280,7 +283,7 @@ func (r *Resource) fail(ctx context.Context, cause error) {
 // error is the first one.
 func (r *Resource) Online(ctx context.Context) error {
 	return r.group.with(ctx, "Online", func(ctx context.Context) error {
-		if !slices.Contains(r.group.resources, r) {
+		if !r.there() {
 			return &Error{Op: "Online", On: r.name, Node: r.group.owner.name, Err: ErrResourceNotFound}
 		}
 		r.wish()
