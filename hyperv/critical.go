@@ -46,8 +46,7 @@ func (vm *VM) awaitStorage(path string, err error) (again bool) {
 		return false
 	}
 	if vm.stall == nil {
-		vm.stall = &StorageError{VHD: path, Err: err}
-		vm.emit("vm/storage-failed", "", sim.S("vhd", path), sim.S("error", err.Error()))
+		vm.stallOn(&StorageError{VHD: path, Err: err})
 	}
 	vm.storage.Shut()
 	vm.halt()
@@ -75,9 +74,14 @@ func (vm *VM) stalled(err error) bool {
 	if !isStorageFailure(failure) {
 		return false
 	}
-	vm.stall = failure
-	vm.emit("vm/storage-failed", "", sim.S("vhd", failure.VHD), sim.S("error", failure.Err.Error()))
+	vm.stallOn(failure)
 	return true
+}
+
+// stallOn notes what the machine waits for.
+func (vm *VM) stallOn(e *StorageError) {
+	vm.stall = e
+	vm.emit("vm/storage-failed", "", sim.S("vhd", e.VHD), sim.S("error", e.Err.Error()))
 }
 
 // below tells whether an actor is under another.
