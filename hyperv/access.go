@@ -59,10 +59,15 @@ func (e *AccessError) HRESULT() uint32 { return volume.ErrAccessDenied.HRESULT()
 // Grant gives a machine's account full access to a file, as icacls /grant does; of a
 // link to the link itself, as with /L. The machine need not be registered.
 func (h *Host) Grant(path string, machine [16]byte) error {
-	if err := h.allow(path, "FA", ServiceSID(machine), nil); err != nil {
+	if err := h.allowOwn(path, machine, nil); err != nil {
 		return &Error{Op: "Grant", On: path, Err: err}
 	}
 	return nil
+}
+
+// allowOwn gives a machine's own account full access to a file, or to a link itself.
+func (h *Host) allowOwn(path string, machine [16]byte, keep *granted) error {
+	return h.allow(path, "FA", ServiceSID(machine), keep)
 }
 
 // allow adds an entry to the descriptor of a file, or of a link itself, unless the
@@ -124,7 +129,7 @@ func (g granted) takeBack() {
 func (h *Host) allowDisk(path string, machine [16]byte, keep *granted) error {
 	at, err := h.resolve(path)
 	if err == nil {
-		err = h.allow(at, "FA", ServiceSID(machine), keep)
+		err = h.allowOwn(at, machine, keep)
 	}
 	for _, parent := range parentsOf(h.live, path) {
 		if err != nil || h.mayOpen(parent, sddl.Read, machine) == nil {
@@ -160,7 +165,7 @@ func (vm *VM) allowNew(c *Configuration) (granted, error) {
 // allowAll gives a machine that was imported access to its files. What it cannot be
 // given shows when it starts.
 func (vm *VM) allowAll() {
-	_ = vm.host.allow(vm.path, "FA", ServiceSID(vm.ID()), nil)
+	_ = vm.host.allowOwn(vm.path, vm.ID(), nil)
 	for _, path := range vm.config.VHDPaths() {
 		_ = vm.host.allowDisk(path, vm.ID(), nil)
 	}

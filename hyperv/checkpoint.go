@@ -151,7 +151,7 @@ func (vm *VM) freeze(id [16]byte, name string) (err error) {
 	if err := h.writeConfiguration(frozen, f.config()); err != nil {
 		return err
 	}
-	if err := h.allow(f.config(), "FA", ServiceSID(vm.ID()), nil); err != nil {
+	if err := h.allowOwn(f.config(), vm.ID(), nil); err != nil {
 		return err
 	}
 	if err := h.copySavedState(vm.files(), f); err != nil {
@@ -182,7 +182,7 @@ func (vm *VM) spread(c *Configuration, id [16]byte) (made []string, err error) {
 			return made, err
 		}
 		made = append(made, child)
-		if err := vm.host.allow(child, "FA", ServiceSID(vm.ID()), nil); err != nil {
+		if err := vm.host.allowOwn(child, vm.ID(), nil); err != nil {
 			return made, err
 		}
 		c.Drives[i].Path = child

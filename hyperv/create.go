@@ -113,7 +113,7 @@ func (h *Host) createVM(ctx context.Context, c VMConfig) (_ *VM, err error) {
 		return nil, err
 	}
 	undo.file(path)
-	if err := h.allow(path, "FA", ServiceSID(conf.ID), nil); err != nil {
+	if err := h.allowOwn(path, conf.ID, nil); err != nil {
 		return nil, err
 	}
 	return h.enrollNew(ctx, conf, path)
@@ -125,7 +125,7 @@ func (h *Host) allowFirst(d DiskConfig, made bool, machine [16]byte, keep *grant
 	case d.Path == "":
 		return nil
 	case made && d.Parent == "":
-		return h.allow(d.Path, "FA", ServiceSID(machine), nil)
+		return h.allowOwn(d.Path, machine, nil)
 	}
 	return h.allowDisk(d.Path, machine, keep)
 }

@@ -214,7 +214,7 @@ func (h *Host) link(path string, id [16]byte) (made bool, err error) {
 	if err := v.Symlink(path, rest); err != nil {
 		return false, err
 	}
-	return true, h.allow(at, "FA", ServiceSID(id), nil)
+	return true, h.allowOwn(at, id, nil)
 }
 
 // removeStaleLink removes the link in the default location if what it leads to is
@@ -328,11 +328,10 @@ func (vm *VM) Configure(ctx context.Context, c *Configuration) error {
 }
 
 // OfferBackup offers the backup integration service to the guest, or takes it
-// away, whatever the machine is doing as long as no operation holds it and it is in
-// no transition. What is seen
-// of the machine from then on goes by it, without a boot: a running one from which the
-// service is taken is backed up in the saved state (R11), which is how administrators
-// have that done (article 2462424).
+// away, whatever the machine is doing as long as no operation holds it and it is in no
+// transition. What is seen of the machine from then on goes by it, without a boot: a
+// running one from which the service is taken is backed up in the saved state (R11),
+// which is how administrators have that done (article 2462424).
 func (vm *VM) OfferBackup(ctx context.Context, offer bool) error {
 	return vm.call(ctx, "offer backup", func(context.Context) error {
 		switch {
